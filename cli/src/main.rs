@@ -1,0 +1,2 @@
+//! The polybus command.
+fn main() {}

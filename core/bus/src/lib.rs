@@ -1,0 +1,1 @@
+//! Polybus for service authors: connect, Worker, Client, frames, logs and configuration.

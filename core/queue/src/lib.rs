@@ -1,0 +1,1 @@
+//! The queue engine of Polybus: a pure state machine without clock or I/O.

@@ -1,0 +1,1 @@
+//! Find, mask, list and count identifiers in text against network maps.

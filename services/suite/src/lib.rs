@@ -1,0 +1,1 @@
+//! The PRISEM services as Polybus workers.

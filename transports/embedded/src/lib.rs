@@ -1,0 +1,1 @@
+//! The embedded bus: the queue engine in this process.
