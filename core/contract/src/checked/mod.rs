@@ -1,0 +1,121 @@
+//! The always-on checks: what is not declared is refused before any I/O.
+
+mod desk;
+mod gate;
+mod hold;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::admin::Admin;
+use crate::delivery::Delivery;
+use crate::drain::DrainReport;
+use crate::error::{Operation, Result};
+use crate::health::Health;
+use crate::incoming::Incoming;
+use crate::message::Message;
+use crate::name::Name;
+use crate::options::{ConsumeOptions, PublishOptions, ReplyOptions, RequestOptions, SubscribeOptions};
+use crate::receipt::Receipt;
+use crate::reply::Reply;
+use crate::target::{Intake, ReplyTo, Target};
+use crate::topology::{Declared, Topology};
+use crate::transport::{Profile, Transport};
+
+use gate::Gate;
+
+/// A transport that refuses what its capability does not declare: typed, and before any I/O (K1).
+///
+/// It checks names derived from names, sizes, properties the bus would lose, foreign reply addresses, options and
+/// settlement outcomes. It is itself a [`Transport`], with the desk of the one inside.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    inner: Arc<dyn Transport>,
+}
+
+impl Checked {
+    /// Wraps `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Transport>) -> Self {
+        Self { inner }
+    }
+
+    /// The transport inside.
+    #[must_use]
+    pub fn get_ref(&self) -> &Arc<dyn Transport> {
+        &self.inner
+    }
+
+    fn gate(&self, operation: Operation) -> Gate {
+        Gate::new(self.inner.profile(), operation)
+    }
+}
+
+#[async_trait]
+impl Transport for Checked {
+    fn profile(&self) -> Profile {
+        self.inner.profile()
+    }
+
+    async fn connect(&self, within: Duration) -> Result<()> {
+        self.inner.connect(within).await
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<Declared> {
+        self.gate(Operation::Declare).topology(topology)?;
+        self.inner.declare(topology).await
+    }
+
+    async fn publish(&self, to: &Target, mut message: Message, options: PublishOptions) -> Result<Receipt> {
+        self.gate(Operation::Publish).publish(to, &message, &options)?;
+        message.ensure_id();
+        self.inner.publish(to, message, options).await
+    }
+
+    async fn consume(&self, from: &Intake, options: ConsumeOptions) -> Result<Incoming<Delivery>> {
+        let gate = self.gate(Operation::Consume);
+        gate.consume(from, &options)?;
+        let incoming = self.inner.consume(from, options).await?;
+        Ok(hold::checked_deliveries(incoming, gate.profile()))
+    }
+
+    async fn subscribe(&self, topic: &Name, options: SubscribeOptions) -> Result<Incoming<Message>> {
+        self.gate(Operation::Subscribe).subscribe(topic, &options)?;
+        self.inner.subscribe(topic, options).await
+    }
+
+    async fn request(
+        &self,
+        to: &Target,
+        mut message: Message,
+        options: RequestOptions,
+    ) -> Result<Incoming<Reply>> {
+        self.gate(Operation::Request).request(to, &message, &options)?;
+        message.ensure_id();
+        self.inner.request(to, message, options).await
+    }
+
+    async fn reply(&self, to: &ReplyTo, mut message: Message, options: ReplyOptions) -> Result<Receipt> {
+        self.gate(Operation::Reply).reply(to, &message, &options)?;
+        message.ensure_id();
+        self.inner.reply(to, message, options).await
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+
+    async fn drain(&self, within: Duration) -> DrainReport {
+        self.inner.drain(within).await
+    }
+
+    fn admin(&self) -> Option<&dyn Admin> {
+        self.inner.admin().map(|_| self as &dyn Admin)
+    }
+
+    async fn health_changed(&self) {
+        self.inner.health_changed().await;
+    }
+}
