@@ -59,7 +59,7 @@ pub use header::{Headers, RESERVED_PREFIXES, Value};
 pub use health::{Counters, Health, Link, SubscriptionHealth, SubscriptionState};
 pub use id::MessageId;
 pub use incoming::{Arrival, End, Gap, GapCause, Incoming, Source};
-pub use message::{Death, Message, Reason};
+pub use message::{AT_MOST_ONCE, Death, Message, Reason};
 pub use name::{DEAD_SUFFIX, MAX_NAME, Name};
 pub use needs::{Needs, Unmet};
 pub use options::{

@@ -12,6 +12,10 @@ use crate::name::Name;
 use crate::target::ReplyTo;
 use crate::time::UnixMillis;
 
+/// The carried header that asks workers not to begin a second attempt: boolean, set by
+/// [`RequestOptions::at_most_once`](crate::RequestOptions::at_most_once).
+pub const AT_MOST_ONCE: &str = "x-polybus-at-most-once";
+
 /// Why a message is in the dead letters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -17,10 +17,13 @@ use crate::health::Health;
 use crate::incoming::Incoming;
 use crate::message::Message;
 use crate::name::Name;
-use crate::options::{ConsumeOptions, PublishOptions, ReplyOptions, RequestOptions, SubscribeOptions};
+use crate::options::{
+    ConsumeOptions, Deadline, PublishOptions, ReplyOptions, RequestOptions, SubscribeOptions,
+};
 use crate::receipt::Receipt;
 use crate::reply::Reply;
 use crate::target::{Intake, ReplyTo, Target};
+use crate::time::UnixMillis;
 use crate::topology::{Declared, Topology};
 use crate::transport::{Profile, Transport};
 
@@ -94,7 +97,7 @@ impl Transport for Checked {
     ) -> Result<Incoming<Reply>> {
         self.gate(Operation::Request).request(to, &message, &options)?;
         message.ensure_id();
-        self.inner.request(to, message, options).await
+        self.inner.request(to, marked(message, &options), options).await
     }
 
     async fn reply(&self, to: &ReplyTo, mut message: Message, options: ReplyOptions) -> Result<Receipt> {
@@ -118,4 +121,15 @@ impl Transport for Checked {
     async fn health_changed(&self) {
         self.inner.health_changed().await;
     }
+}
+
+/// What every bus must carry of a request's options: the deadline, absolute, and the wish not to run it twice.
+fn marked(mut message: Message, options: &RequestOptions) -> Message {
+    if let (Deadline::Within(within), None) = (options.deadline, message.deadline()) {
+        message = message.with_deadline(UnixMillis::now().after(within));
+    }
+    if options.at_most_once {
+        message.carried_mut().set_carried(crate::AT_MOST_ONCE, true);
+    }
+    message
 }
