@@ -1,0 +1,243 @@
+//! What stands in the place of an identifier: masks, pseudonyms, encrypted addresses (PRISEM services
+//! specification, 7.4, 7.8.5, 7.8.6 and 7.9).
+
+use crate::ident::{Address, Found, Token};
+use crate::key::SecretKey;
+use crate::map::{LabelId, Map};
+use crate::pfx::Pfx;
+use crate::pseudonym::Pseudonyms;
+
+/// The label as it stands in a mask: every character other than ASCII letters, digits, `_` and `-` is one `-`.
+#[must_use]
+pub fn clean_label(label: &str) -> String {
+    let kept = |sign: &char| sign.is_ascii_alphanumeric() || *sign == '_' || *sign == '-';
+    label.chars().map(|sign| Some(sign).filter(kept).unwrap_or('-')).collect()
+}
+
+/// The text that fills a mask up to its width.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Padding(Vec<u8>);
+
+/// A padding that could make a mask look like something else.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the padding must be printable ASCII signs without letters, digits, blanks and [ ] . : |")]
+pub struct BadPadding;
+
+impl Padding {
+    /// A padding of one or more signs.
+    ///
+    /// # Errors
+    /// [`BadPadding`] for letters, digits, blanks, `[`, `]`, `.`, `:`, `|`, and for anything not printable ASCII.
+    pub fn new(text: &str) -> Result<Self, BadPadding> {
+        let fits = |sign: u8| sign.is_ascii_punctuation() && !b"[].:|".contains(&sign);
+        if text.is_empty() || !text.bytes().all(fits) {
+            return Err(BadPadding);
+        }
+        // Long enough that most masks take one copy from it; always whole repetitions.
+        Ok(Self(text.as_bytes().repeat(64usize.div_ceil(text.len()))))
+    }
+
+    fn write(&self, out: &mut Vec<u8>, mut width: usize) {
+        while width > self.0.len() {
+            out.extend_from_slice(&self.0);
+            width -= self.0.len();
+        }
+        out.extend_from_slice(&self.0[..width]);
+    }
+}
+
+impl Default for Padding {
+    /// `_`
+    fn default() -> Self {
+        Self(vec![b'_'; 64])
+    }
+}
+
+/// Appends a mask of `width` bytes, at least 3; `label` must be clean (7.4).
+pub fn write_mask(out: &mut Vec<u8>, label: &str, width: usize, padding: &Padding) {
+    let inner = width.max(3) - 2;
+    let label = label.get(..inner).unwrap_or(label).as_bytes();
+    let padded = inner - label.len();
+    out.push(b'[');
+    padding.write(out, padded.div_ceil(2));
+    out.extend_from_slice(label);
+    padding.write(out, padded / 2);
+    out.push(b']');
+}
+
+/// Which addresses are encrypted (7.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PfxScope {
+    /// Those with a label.
+    #[default]
+    Matching,
+    /// Every address; no map is needed.
+    All,
+}
+
+/// How identifiers are to be replaced.
+#[derive(Clone, Debug, Default)]
+pub struct MaskOptions {
+    /// Padding of masks.
+    pub padding: Padding,
+    /// One width for all masks instead of that of the token, 3 to 255.
+    pub width: Option<u8>,
+    /// Pseudonyms made with this key instead of masks.
+    pub pseudonyms: Option<SecretKey>,
+    /// Encryption of addresses; other identifiers are masked or get pseudonyms as usual.
+    pub pfx: Option<(Pfx, PfxScope)>,
+}
+
+/// Writes replacements for the identifiers of one map.
+#[derive(Debug)]
+pub struct Masker {
+    options: MaskOptions,
+    labels: Vec<Label>,
+}
+
+#[derive(Debug)]
+struct Label {
+    clean: String,
+    pseudonyms: Option<Pseudonyms>,
+}
+
+impl Masker {
+    /// Prepares the labels of a map.
+    #[must_use]
+    pub fn new(map: &Map, options: MaskOptions) -> Self {
+        let label = |text| Label {
+            clean: clean_label(text),
+            pseudonyms: options.pseudonyms.as_ref().map(|key| Pseudonyms::new(key, text)),
+        };
+        let labels = map.labels().map(|(_, text)| label(text)).collect();
+        Self { options, labels }
+    }
+
+    /// Appends what replaces the token, or nothing and tells `false` if the token stays as it is.
+    ///
+    /// `label` is what the map of this masker gives the token.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>, token: &Token<'_>, label: Option<LabelId>) -> bool {
+        if let Some((pfx, scope)) = &self.options.pfx
+            && (label.is_some() || *scope == PfxScope::All)
+            && encrypt(out, pfx, &token.found)
+        {
+            return true;
+        }
+        let Some(label) = label.and_then(|id| self.labels.get(id.index())) else { return false };
+        if let Some(pseudonyms) = &label.pseudonyms {
+            write_pseudonym(out, &label.clean, pseudonyms, &token.found);
+        } else {
+            let width = self.options.width.map_or(token.width(), usize::from);
+            write_mask(out, &label.clean, width, &self.options.padding);
+        }
+        true
+    }
+}
+
+/// Appends the encrypted address; `false` if the identifier is none.
+fn encrypt(out: &mut Vec<u8>, pfx: &Pfx, found: &Found<'_>) -> bool {
+    let address = match *found {
+        Found::Ip4(address) => Address::Ip4(pfx.ip4(address)),
+        Found::Ip6(address) => Address::Ip6(pfx.ip6(address)),
+        _ => return false,
+    };
+    address.write(out);
+    true
+}
+
+fn write_pseudonym(out: &mut Vec<u8>, clean: &str, pseudonyms: &Pseudonyms, found: &Found<'_>) {
+    out.push(b'[');
+    out.extend_from_slice(clean.as_bytes());
+    out.push(b'-');
+    // The value is needed only for a moment: it is written where the pseudonym will stand.
+    let at = out.len();
+    found.write_value(out);
+    let pseudonym = pseudonyms.of(&out[at..]);
+    out.truncate(at);
+    out.extend_from_slice(&pseudonym);
+    out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::MapOptions;
+    use crate::pfx::PfxMode;
+    use crate::vectors;
+    use proptest::prelude::*;
+
+    fn mask(label: &str, width: usize, method: Option<&str>) -> String {
+        let padding = method.map_or_else(Padding::default, |text| Padding::new(text).unwrap());
+        let mut out = Vec::new();
+        write_mask(&mut out, &clean_label(label), width, &padding);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn table() {
+        for vector in vectors::table("masks.jsonl") {
+            let width = usize::try_from(vector["width"].as_u64().unwrap()).unwrap();
+            let made = mask(vector["label"].as_str().unwrap(), width, vector["method"].as_str());
+            assert_eq!(made, vector["mask"].as_str().unwrap(), "{}", vector["id"]);
+        }
+    }
+
+    #[test]
+    fn paddings() {
+        for text in ["", " ", "a", "0", "_[", ".", ":", "|", "é", "\t", "\u{7f}"] {
+            assert_eq!(Padding::new(text), Err(BadPadding), "{text:?}");
+        }
+        for text in ["_", "~~~", "<>", "!\"#$%&'()*+,-/;<=>?@\\^_`{}~"] {
+            assert!(Padding::new(text).is_ok(), "{text:?}");
+        }
+        assert_eq!(Padding::new("_"), Ok(Padding::default()));
+    }
+
+    fn replaced(options: MaskOptions, found: Found<'_>, width: usize) -> Option<String> {
+        let map =
+            Map::parse("192.0.2.0/24|Añ o\n.a.example|B".as_bytes(), &MapOptions::default()).unwrap().map;
+        let label = match found {
+            Found::Ip4(address) => map.ip4(address),
+            Found::Host(name) => map.host(name),
+            _ => None,
+        };
+        let mut out = b">".to_vec();
+        let written =
+            Masker::new(&map, options).write(&mut out, &Token { start: 7, end: 7 + width, found }, label);
+        written.then(|| String::from_utf8(out).unwrap()).filter(|text| text.starts_with('>'))
+    }
+
+    #[test]
+    fn a_masker_keeps_to_its_options() {
+        let (inside, outside, host) = (Found::Ip4(0xc000_0201), Found::Ip4(1), Found::Host(b"x.a.example"));
+        let plain = MaskOptions::default;
+        assert_eq!(replaced(plain(), inside, 9).as_deref(), Some(">[__A--o_]"));
+        assert_eq!(replaced(plain(), outside, 7), None);
+        let fixed = MaskOptions { width: Some(3), ..plain() };
+        assert_eq!(replaced(fixed, host, 11).as_deref(), Some(">[B]"));
+        let key =
+            SecretKey::parse(b"0123456789abcdeffedcba98765432101032547698badcfeefcdab8967452301").unwrap();
+        let pfx = Pfx::new(PfxMode::IpcryptPfx, &key).unwrap();
+        let named = MaskOptions { pseudonyms: Some(key), ..plain() };
+        let pseudonym = replaced(named.clone(), inside, 9).unwrap();
+        assert!(pseudonym.starts_with(">[A--o-") && pseudonym.len() == 16, "{pseudonym}");
+        let matching = MaskOptions { pfx: Some((pfx.clone(), PfxScope::Matching)), ..named };
+        assert_eq!(replaced(matching.clone(), inside, 9).as_deref(), Some(">100.115.72.131"));
+        assert_eq!(replaced(matching.clone(), outside, 7), None);
+        assert!(replaced(matching, host, 11).unwrap().starts_with(">[B-"));
+        let all = MaskOptions { pfx: Some((pfx, PfxScope::All)), ..plain() };
+        assert!(replaced(all.clone(), outside, 7).is_some());
+        assert_eq!(replaced(all, Found::Host(b"else.example"), 12), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_mask_has_its_width(label in "\\PC{1,40}", width in 3usize..2000, method in "[-~<>_%]{1,9}") {
+            let made = mask(&label, width, Some(&method));
+            prop_assert_eq!(made.len(), width);
+            prop_assert!(made.starts_with('[') && made.ends_with(']'));
+            prop_assert!(!made.contains(['.', ':']));
+        }
+    }
+}
