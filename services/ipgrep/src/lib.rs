@@ -1,6 +1,9 @@
 //! Find, mask, list and count identifiers in text against network maps.
 
+mod crosscor;
+mod cumdist;
 mod ident;
+mod json;
 mod key;
 mod map;
 mod mask;
@@ -8,14 +11,19 @@ mod percent;
 mod pfx;
 mod pseudonym;
 mod run;
+mod stats;
 #[cfg(test)]
 mod vectors;
 
+pub use crosscor::{Correlation, Iff};
+pub use cumdist::{CumdistError, Distribution, read_int};
 pub use ident::{Address, Authority, Classes, ClassesError, Found, Kind, Token};
-pub use map::{Broken, BrokenRow, LabelChoice, LabelId, Loaded, Map, MapError, MapFormat, MapOptions, Tlp};
-pub use run::{Entry, Tally};
+pub use json::{Shown, write_classification};
 pub use key::{KeyError, SecretKey};
+pub use map::{Broken, BrokenRow, LabelChoice, LabelId, Loaded, Map, MapError, MapFormat, MapOptions, Tlp};
 pub use mask::{BadPadding, MaskOptions, Masker, Padding, PfxScope, clean_label, write_mask};
 pub use percent::percent;
 pub use pfx::{Pfx, PfxMode};
 pub use pseudonym::Pseudonyms;
+pub use run::{Entry, Tally};
+pub use stats::LabelCounts;
