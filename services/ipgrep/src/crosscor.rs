@@ -121,7 +121,7 @@ impl Correlation<'_> {
 }
 
 /// Writes a row up to its value, which is left in `value`.
-fn begin_row(out: &mut impl Write, number: usize, entry: &Entry<'_>, value: &mut Vec<u8>) -> io::Result<()> {
+fn begin_row(out: &mut impl Write, number: usize, entry: Entry<'_>, value: &mut Vec<u8>) -> io::Result<()> {
     out.write_all(if number > 0 { b",\n   {\"ip4\":" } else { b"\n   {\"ip4\":" })?;
     write_value(out, entry, value)
 }
