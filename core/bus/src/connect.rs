@@ -1,0 +1,182 @@
+//! From a URL to a bus. The only place that lists the transports.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polybus_contract::{
+    Capability, Checked, DrainReport, Error, Feature, Kind, Needs, Operation, Result, Transport, Unmet,
+};
+
+/// How long [`connect`] waits.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// A kind of bus that this build can speak.
+#[derive(Clone, Copy, Debug)]
+pub struct BusKind {
+    /// The URL's scheme.
+    pub scheme: &'static str,
+    /// One line for people: what it is and how its URL is written.
+    pub about: &'static str,
+    /// Whether such a bus, by this URL, lives in this process only.
+    pub local: fn(url: &str) -> bool,
+    /// The most it can do.
+    pub capability: fn() -> Capability,
+    open: fn(url: &str) -> Result<Arc<dyn Transport>>,
+}
+
+/// Every kind of bus in this build, by its Cargo features.
+pub const BUSES: &[BusKind] = &[
+    #[cfg(feature = "embedded")]
+    BusKind {
+        scheme: "embedded",
+        about: "in this process and its memory: `embedded:` is private, `embedded:NAME` is shared by that name",
+        local: |_| true,
+        capability: polybus_embedded::capability,
+        open: |url| polybus_embedded::Embedded::from_url(url).map(|bus| Arc::new(bus) as Arc<dyn Transport>),
+    },
+];
+
+/// A handle on a bus. Cheap to clone; all clones share one connection.
+#[derive(Clone)]
+pub struct Bus {
+    transport: Arc<dyn Transport>,
+    url: Arc<str>,
+    kind: &'static BusKind,
+}
+
+/// Builds the bus that `url` names and connects to it within 10 s.
+///
+/// # Errors
+/// As [`Bus::open`], and as [`Transport::connect`].
+pub async fn connect(url: &str) -> Result<Bus> {
+    let bus = Bus::open(url)?;
+    bus.transport.connect(CONNECT_WITHIN).await.map_err(|error| error.with_target(&bus))?;
+    Ok(bus)
+}
+
+impl Bus {
+    /// Builds the bus that `url` names, without any I/O (I1).
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] for a URL that is not understood, naming the schemes of this build.
+    pub fn open(url: &str) -> Result<Self> {
+        let kind = BusKind::of(url)?;
+        let transport = (kind.open)(url)?;
+        Ok(Self { transport: Arc::new(Checked::new(transport)), url: redacted(url).into(), kind })
+    }
+
+    /// The bus itself, behind the always-on checks.
+    #[must_use]
+    pub fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    /// The URL, without its password.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether the bus lives in this process only, so that no other process can serve it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        (self.kind.local)(&self.url)
+    }
+
+    /// Refuses if the bus does not meet `needs`, naming each unmet need and the buses of this build that meet it.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] with the first missing feature, or [`Kind::TooLarge`].
+    pub fn require(&self, needs: &Needs) -> Result<()> {
+        let profile = self.transport.profile();
+        let unmet = needs.unmet(&profile.capability);
+        let Some(first) = unmet.first() else { return Ok(()) };
+        let lines: Vec<_> = unmet.iter().map(|unmet| format!("{unmet} ({})", met_elsewhere(unmet))).collect();
+        let kind = match *first {
+            Unmet::Feature(feature) => Kind::Unsupported(feature),
+            Unmet::MessageSize { size, limit } => Kind::TooLarge { limit, size },
+            _ => Kind::Unsupported(Feature::Queue),
+        };
+        Err(Error::new(kind, Operation::Connect).with_target(self).with_detail(lines.join("; ")))
+    }
+
+    /// Drains the bus: see [`Transport::drain`].
+    pub async fn drain(&self, within: Duration) -> DrainReport {
+        self.transport.drain(within).await
+    }
+}
+
+impl BusKind {
+    /// The kind of bus that `url` names.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`], naming the schemes of this build.
+    pub fn of(url: &str) -> Result<&'static Self> {
+        let known = || BUSES.iter().map(|kind| format!("{}:", kind.scheme)).collect::<Vec<_>>().join(", ");
+        let Some((scheme, _)) = url.split_once(':') else {
+            let detail = format!("\"{}\" is not a bus URL; this build speaks {}", redacted(url), known());
+            return Err(Error::new(Kind::Configuration, Operation::Connect).with_detail(detail));
+        };
+        BUSES.iter().find(|kind| kind.scheme == scheme).ok_or_else(|| {
+            let detail = format!("no transport for \"{scheme}:\" in this build; it speaks {}", known());
+            Error::new(Kind::Configuration, Operation::Connect).with_detail(detail)
+        })
+    }
+}
+
+fn met_elsewhere(unmet: &Unmet) -> String {
+    let able: Vec<_> =
+        BUSES.iter().filter(|kind| unmet.met_by(&(kind.capability)())).map(|kind| kind.scheme).collect();
+    if able.is_empty() {
+        "no bus of this build meets it".to_owned()
+    } else {
+        format!("met by {}", able.join(", "))
+    }
+}
+
+/// `scheme://user:secret@host` without the secret.
+fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    match authority.rsplit_once('@').map(|(user, host)| (user.split(':').next().unwrap_or(""), host)) {
+        Some((user, host)) if authority.contains(':') => format!("{scheme}://{user}:***@{host}{path}"),
+        _ => url.to_owned(),
+    }
+}
+
+impl fmt::Display for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bus({})", self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_schemes_name_the_known_ones() {
+        for url in ["amqp://u:secret@broker.example.org/", "nonsense", "", "://"] {
+            let error = Bus::open(url).unwrap_err();
+            assert_eq!(error.kind(), Kind::Configuration);
+            assert!(error.to_string().contains("embedded:"), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn k5s_passwords_are_hidden() {
+        assert_eq!(redacted("amqp://u:p@h:1/v"), "amqp://u:***@h:1/v");
+        assert_eq!(redacted("amqp://u:p@x@h/v"), "amqp://u:***@h/v");
+        assert_eq!(redacted("nats://h:4222"), "nats://h:4222");
+        assert_eq!(redacted("embedded:"), "embedded:");
+    }
+}

@@ -1,0 +1,19 @@
+//! Where clients and servers put their log lines.
+
+use std::fmt;
+
+use super::Level;
+
+/// Takes log lines. Never blocks and never fails: logging must not touch the work.
+pub trait LogSink: Send + Sync + fmt::Debug {
+    /// One line. Sizes and digests, never payloads or secrets.
+    fn log(&self, level: Level, message: &str);
+}
+
+/// Forgets every line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLog;
+
+impl LogSink for NoLog {
+    fn log(&self, _level: Level, _message: &str) {}
+}

@@ -1,0 +1,43 @@
+//! Services that speak PRISEM frames (PRISEM services specification, 4 to 5).
+
+mod handler;
+mod server;
+
+use async_trait::async_trait;
+use polybus_contract::UnixMillis;
+use tokio_util::sync::CancellationToken;
+
+use crate::frame::{Answer, Received, Refusal};
+
+pub(crate) use handler::FrameHandler;
+pub use server::{DeadLetterPolicy, Server};
+
+/// One request of a service, its frame read and its version and name checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServiceRequest {
+    /// The frame.
+    pub frame: Received,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// When its sender stops waiting.
+    pub deadline: Option<UnixMillis>,
+    /// Cancelled when the job is given up. Work on threads and in child processes must watch it.
+    pub cancelled: CancellationToken,
+}
+
+/// A service: frames in, answers out.
+///
+/// Delivery is at least once, so serving must bear being run twice. A panic is contained and counts as a failed
+/// attempt; dropping the future must be safe at any await.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// The short name in its frames, such as `anon`. A request for another name is refused.
+    fn name(&self) -> &str;
+
+    /// Serves one request.
+    ///
+    /// # Errors
+    /// A [`Refusal`], which is answered at once; the request is then done.
+    async fn serve(&self, request: ServiceRequest) -> Result<Answer, Refusal>;
+}

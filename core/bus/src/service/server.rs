@@ -1,0 +1,164 @@
+//! A server: a service on its queue.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polybus_contract::{DrainReport, Feature, Name, Needs, Result};
+
+use super::{FrameHandler, Service};
+use crate::connect::Bus;
+use crate::frame::{DEFAULT_MAX_BYTES, Identity, ProtocolVersion};
+use crate::log::{LogSink, NoLog};
+use crate::worker::{Shutdown, Worker};
+
+/// What the dead letters keep of a request nobody could read. Bodies may be sensitive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterPolicy {
+    /// The terse form: sizes and digests. It cannot be redriven.
+    #[default]
+    Terse,
+    /// The whole message.
+    Full,
+    /// Nothing.
+    Off,
+}
+
+impl FromStr for DeadLetterPolicy {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "terse" => Ok(Self::Terse),
+            "full" => Ok(Self::Full),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("\"{word}\" is none of terse, full, off")),
+        }
+    }
+}
+
+impl fmt::Display for DeadLetterPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terse => "terse",
+            Self::Full => "full",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// Serves one [`Service`] on the queue `<base>_<protocol version>`.
+pub struct Server {
+    bus: Bus,
+    service: Arc<dyn Service>,
+    identity: Identity,
+    queue_base: String,
+    protocol: ProtocolVersion,
+    jobs: u32,
+    max_attempts: u32,
+    max_bytes: u64,
+    time_limit: Duration,
+    drain: Duration,
+    generation0: bool,
+    dead_letters: DeadLetterPolicy,
+    log: Arc<dyn LogSink>,
+}
+
+macro_rules! with {
+    ($($(#[$doc:meta])* $name:ident($field:ident: $type:ty)),* $(,)?) => {
+        $($(#[$doc])* #[must_use] pub fn $name(mut self, value: $type) -> Self {
+            self.$field = value;
+            self
+        })*
+    };
+}
+
+impl Server {
+    /// A server with the defaults of each setting; the queue base is the service's name.
+    #[must_use]
+    pub fn new(bus: &Bus, identity: Identity, service: impl Service) -> Self {
+        Self {
+            bus: bus.clone(),
+            queue_base: service.name().to_owned(),
+            service: Arc::new(service),
+            identity,
+            protocol: ProtocolVersion::default(),
+            jobs: 1,
+            max_attempts: 5,
+            max_bytes: DEFAULT_MAX_BYTES,
+            time_limit: Duration::from_secs(1500),
+            drain: Duration::from_secs(30),
+            generation0: false,
+            dead_letters: DeadLetterPolicy::default(),
+            log: Arc::new(NoLog),
+        }
+    }
+
+    with! {
+        /// The first part of the queue's name. Default: the service's name.
+        with_queue_base(queue_base: String),
+        /// The second part of it. Default `0.5.5`.
+        with_protocol(protocol: ProtocolVersion),
+        /// How many requests are served at the same time. Default 1.
+        with_jobs(jobs: u32),
+        /// How many attempts a request gets. Default 5.
+        with_max_attempts(max_attempts: u32),
+        /// The largest frame accepted or sent, in bytes. Default 64 MiB.
+        with_max_bytes(max_bytes: u64),
+        /// How long one request may take. Default 1500 s.
+        with_time_limit(time_limit: Duration),
+        /// How long a drain waits for the requests in hand. Default 30 s.
+        with_drain(drain: Duration),
+        /// Whether frames of generation 0 are served, and answered in their own shape. Default false.
+        with_generation0(generation0: bool),
+        /// What the dead letters keep of unreadable requests. Default terse.
+        with_dead_letters(dead_letters: DeadLetterPolicy),
+        /// Where log lines go. Default nowhere.
+        with_log(log: Arc<dyn LogSink>),
+    }
+
+    /// The queue it serves.
+    ///
+    /// # Errors
+    /// [`InvalidName`](crate::Kind::InvalidName).
+    pub fn queue(&self) -> Result<Name> {
+        Name::new(self.protocol.queue(&self.queue_base))
+    }
+
+    /// Serves until `shutdown`; see [`Worker::run`].
+    ///
+    /// # Errors
+    /// As [`Worker::run`], and [`InvalidName`](crate::Kind::InvalidName) for the queue.
+    pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport> {
+        let queue = self.queue()?;
+        let responder = self.identity.hostname.clone();
+        let handler = FrameHandler {
+            service: self.service,
+            identity: self.identity,
+            max_bytes: self.max_bytes,
+            generation0: self.generation0,
+            dead_letters: self.dead_letters,
+            log: self.log,
+        };
+        Worker::new(&self.bus, queue, handler)
+            .with_needs(Needs::of([Feature::Request]))
+            .with_concurrency(self.jobs)
+            .with_max_attempts(self.max_attempts)
+            .with_time_limit(Some(self.time_limit))
+            .with_drain(self.drain)
+            .with_responder(responder)
+            .run(shutdown)
+            .await
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("service", &self.service.name())
+            .field("queue_base", &self.queue_base)
+            .field("bus", &self.bus)
+            .finish_non_exhaustive()
+    }
+}
