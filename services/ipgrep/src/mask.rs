@@ -1,6 +1,8 @@
 //! What stands in the place of an identifier: masks, pseudonyms, encrypted addresses (PRISEM services
 //! specification, 7.4, 7.8.5, 7.8.6 and 7.9).
 
+use std::str::FromStr;
+
 use crate::ident::{Address, Found, Token};
 use crate::key::SecretKey;
 use crate::map::{LabelId, Map};
@@ -46,6 +48,14 @@ impl Padding {
     }
 }
 
+impl FromStr for Padding {
+    type Err = BadPadding;
+
+    fn from_str(text: &str) -> Result<Self, BadPadding> {
+        Self::new(text)
+    }
+}
+
 impl Default for Padding {
     /// `_`
     fn default() -> Self {
@@ -73,6 +83,23 @@ pub enum PfxScope {
     Matching,
     /// Every address; no map is needed.
     All,
+}
+
+/// A word that names no scope.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no scope `{0}` (matching or all)")]
+pub struct UnknownScope(String);
+
+impl FromStr for PfxScope {
+    type Err = UnknownScope;
+
+    fn from_str(word: &str) -> Result<Self, UnknownScope> {
+        match word {
+            "matching" => Ok(Self::Matching),
+            "all" => Ok(Self::All),
+            _ => Err(UnknownScope(word.to_owned())),
+        }
+    }
 }
 
 /// How identifiers are to be replaced.

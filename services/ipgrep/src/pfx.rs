@@ -43,8 +43,8 @@ pub struct Pfx(Keyed);
 
 #[derive(Clone)]
 enum Keyed {
-    CryptoPan { cipher: Aes128, pad: u128 },
-    IpcryptPfx { first: Aes128, second: Aes128 },
+    CryptoPan { cipher: Box<Aes128>, pad: u128 },
+    IpcryptPfx(Box<[Aes128; 2]>),
 }
 
 type Blocks = [Array<u8, aes::cipher::consts::U16>; 128];
@@ -61,10 +61,10 @@ impl Pfx {
             PfxMode::CryptoPan => {
                 let mut pad = second.into();
                 cipher.encrypt_block(&mut pad);
-                Keyed::CryptoPan { cipher, pad: u128::from_be_bytes(pad.0) }
+                Keyed::CryptoPan { cipher: Box::new(cipher), pad: u128::from_be_bytes(pad.0) }
             }
             PfxMode::IpcryptPfx if first == second => return Err(KeyError::EqualHalves),
-            PfxMode::IpcryptPfx => Keyed::IpcryptPfx { first: cipher, second: Aes128::new(&second.into()) },
+            PfxMode::IpcryptPfx => Keyed::IpcryptPfx(Box::new([cipher, Aes128::new(&second.into())])),
         }))
     }
 
@@ -74,9 +74,7 @@ impl Pfx {
     pub fn ip4(&self, address: u32) -> u32 {
         match &self.0 {
             Keyed::CryptoPan { .. } => (self.mask(u128::from(address) << 96, 0, 32) >> 96) as u32 ^ address,
-            Keyed::IpcryptPfx { .. } => {
-                self.mask(0xffff << 32 | u128::from(address), 96, 128) as u32 ^ address
-            }
+            Keyed::IpcryptPfx(_) => self.mask(0xffff << 32 | u128::from(address), 96, 128) as u32 ^ address,
         }
     }
 
@@ -96,7 +94,8 @@ impl Pfx {
                 };
                 ciphered(cipher, from, to, block, |bytes| bytes[0] >> 7)
             }
-            Keyed::IpcryptPfx { first, second } => {
+            Keyed::IpcryptPfx(ciphers) => {
+                let [first, second] = &**ciphers;
                 let block = |i| 1u128 << i | address.checked_shr(128 - i).unwrap_or(0);
                 let low = |bytes: &[u8; 16]| bytes[15] & 1;
                 ciphered(first, from, to, block, low) ^ ciphered(second, from, to, block, low)
@@ -129,7 +128,7 @@ impl fmt::Debug for Pfx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Keyed::CryptoPan { .. } => "Pfx(CryptoPan)",
-            Keyed::IpcryptPfx { .. } => "Pfx(IpcryptPfx)",
+            Keyed::IpcryptPfx(_) => "Pfx(IpcryptPfx)",
         })
     }
 }

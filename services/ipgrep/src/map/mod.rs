@@ -22,6 +22,8 @@ pub use error::{Broken, BrokenRow, MapError};
 pub use form::MapFormat;
 pub use tlp::Tlp;
 
+use std::str::FromStr;
+
 use domains::Domains;
 use table4::Table4;
 use table6::Table6;
@@ -46,6 +48,23 @@ pub enum LabelChoice {
     Anonymous,
     /// Who it is: `SiteID`, or the key of the entry.
     Site,
+}
+
+/// A word that names no choice of labels.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no label choice `{0}` (anonymous or site)")]
+pub struct UnknownLabelChoice(String);
+
+impl FromStr for LabelChoice {
+    type Err = UnknownLabelChoice;
+
+    fn from_str(word: &str) -> Result<Self, UnknownLabelChoice> {
+        match word {
+            "anonymous" => Ok(Self::Anonymous),
+            "site" => Ok(Self::Site),
+            _ => Err(UnknownLabelChoice(word.to_owned())),
+        }
+    }
 }
 
 /// How a map file is to be read.

@@ -14,7 +14,7 @@ fn masked6(net: u128, len: u8) -> u128 {
 }
 
 /// The label by reading every rule: the longest that fits, of equals the first.
-fn best<'a>(rules: &'a [(String, String)], fits: impl Fn(&Key) -> Option<usize>) -> Option<&'a str> {
+fn best(rules: &[(String, String)], fits: impl Fn(&Key) -> Option<usize>) -> Option<&str> {
     let mut found: Option<(usize, &str)> = None;
     for (key, label) in rules {
         let Some(length) = Key::parse(key).as_ref().and_then(&fits) else { continue };

@@ -198,10 +198,8 @@ mod tests {
         assert_eq!(read("a: &x [1]\nb: *x\n&k c: *k"), "{a=[1],b=[1],c=c}");
         assert!(read("a: &x [*x]").contains("alias"));
         assert!(read("a: *nobody").contains("not YAML"));
-        let mut chain = "a0: &a0 [x]\n".to_owned();
-        for number in 1..1000 {
-            chain += &format!("a{number}: &a{number} [*a{}]\n", number - 1);
-        }
+        let links = (1..1000).map(|number| format!("a{number}: &a{number} [*a{}]\n", number - 1));
+        let chain: String = std::iter::once("a0: &a0 [x]\n".to_owned()).chain(links).collect();
         assert!(read(&chain).contains("nested deeper"));
     }
 
