@@ -1,1 +1,20 @@
 //! Polybus for service authors: connect, Worker, Client, frames, logs and configuration.
+//!
+//! A bus is a URL: [`connect`] gives a [`Bus`], a [`Worker`] serves a queue on it with a [`Handler`], and everything
+//! behind it is the [`Transport`] of `polybus-contract`, re-exported here.
+
+pub mod exit;
+pub mod frame;
+
+mod client;
+mod connect;
+pub mod log;
+mod service;
+mod worker;
+
+pub use async_trait::async_trait;
+pub use client::{Call, CallError, Called, Client};
+pub use connect::{BUSES, Bus, BusKind, CONNECT_WITHIN, connect};
+pub use polybus_contract::*;
+pub use service::{DeadLetterPolicy, Server, Service, ServiceRequest};
+pub use worker::{Abandoned, Handler, Job, Phase, Shutdown, ShutdownTrigger, Verdict, Worker};

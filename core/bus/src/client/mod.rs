@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use polybus_contract::{
-    Deadline, Error, Feature, Kind, Message, Name, Needs, Nobody, RequestOptions, Status, Target, TransportExt,
-    UnixMillis,
+    Deadline, Error, Feature, Kind, Message, Name, Needs, Nobody, RequestOptions, Status, Target,
+    TransportExt, UnixMillis,
 };
 use uuid::Uuid;
 
@@ -174,7 +174,7 @@ impl Client {
         let request_bytes = body.len() as u64;
         let reply = self.ask(&call, id, body.into(), began).await;
         let reply_bytes = reply.as_ref().map_or(0, |body| body.len() as u64);
-        let called = reply.and_then(|body| self.read(body)).map(|(reply, frame)| Called {
+        let called = reply.and_then(|body| self.read(&body)).map(|(reply, frame)| Called {
             reply,
             frame,
             id,
@@ -187,7 +187,8 @@ impl Client {
     }
 
     fn write(&self, call: &Call) -> Result<Vec<u8>, CallError> {
-        let frame = Frame::request(&call.service, call.appdata.clone(), &self.identity).protocol(&self.protocol);
+        let frame =
+            Frame::request(&call.service, call.appdata.clone(), &self.identity).protocol(&self.protocol);
         Ok(frame.write(self.max_bytes)?)
     }
 
@@ -210,7 +211,8 @@ impl Client {
                 return Err(failure.into());
             }
             sends += 1;
-            self.log.log(Level::Notice, &format!("sending again correlation_id={id} sends={sends}: {failure}"));
+            self.log
+                .log(Level::Notice, &format!("sending again correlation_id={id} sends={sends}: {failure}"));
             tokio::time::sleep(pause(sends)).await;
         }
     }
@@ -239,8 +241,9 @@ impl Client {
         CallError::Bus(named.with_status(Status::Unknown))
     }
 
-    fn read(&self, body: Bytes) -> Result<(Reply, Received), CallError> {
-        let frame = Received::read(body, self.max_bytes).map_err(|fault| CallError::not_understood(&fault))?;
+    fn read(&self, body: &Bytes) -> Result<(Reply, Received), CallError> {
+        let frame =
+            Received::read(body, self.max_bytes).map_err(|fault| CallError::not_understood(&fault))?;
         match frame.reply() {
             Some(Ok(reply)) => Ok((reply, frame)),
             Some(Err(field)) => Err(CallError::not_understood(&field)),
@@ -286,6 +289,9 @@ fn pause(sends: u32) -> Duration {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("bus", &self.bus).field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("bus", &self.bus)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
     }
 }

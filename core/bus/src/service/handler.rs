@@ -9,7 +9,9 @@ use polybus_contract::{Keep, Message, Reason};
 
 use super::server::DeadLetterPolicy;
 use super::{Service, ServiceRequest};
-use crate::frame::{Answer, Frame, Identity, KNOWN_VERSIONS, Received, Refusal, RefusalCode, WriteError, terse_body};
+use crate::frame::{
+    Answer, Frame, Identity, KNOWN_VERSIONS, Received, Refusal, RefusalCode, WriteError, terse_body,
+};
 use crate::log::{CallLine, Level, LogSink};
 use crate::worker::{Abandoned, Handler, Job, Verdict};
 
@@ -31,7 +33,7 @@ impl Handler for FrameHandler {
         match self.read(&job).await {
             Ok(frame) => {
                 let answer = self.answer(&job, &frame).await;
-                self.reply(&job, Some(&frame), answer, began)
+                self.reply(&job, Some(&frame), &answer, began)
             }
             Err(refusal) => self.reject(&job, &refusal, began).await,
         }
@@ -45,14 +47,14 @@ impl Handler for FrameHandler {
             Abandoned::ReplyTooLarge { .. } => RefusalCode::TooLarge,
         };
         let refusal = Refusal::new(code, why.error().text);
-        self.reply(job, None, refusal.answer(self.service.name()), Instant::now())
+        self.reply(job, None, &refusal.answer(self.service.name()), Instant::now())
     }
 }
 
 impl FrameHandler {
     async fn read(&self, job: &Job) -> Result<Received, Refusal> {
         let body = job.message.body().read(self.max_bytes).await.map_err(|error| unread(&error))?;
-        let frame = Received::read(body, self.max_bytes).map_err(|fault| fault.refusal())?;
+        let frame = Received::read(&body, self.max_bytes).map_err(|fault| fault.refusal())?;
         self.log.log(Level::Debug, &format!("request {}", frame.terse().compact()));
         Ok(frame)
     }
@@ -82,9 +84,9 @@ impl FrameHandler {
         }
     }
 
-    fn reply(&self, job: &Job, asked: Option<&Received>, answer: Answer, began: Instant) -> Verdict {
+    fn reply(&self, job: &Job, asked: Option<&Received>, answer: &Answer, began: Instant) -> Verdict {
         let retcode = answer.retcode;
-        let body = self.write(asked, &answer);
+        let body = self.write(asked, answer);
         self.log_call(job, retcode, body.len(), began);
         Verdict::Reply(Box::new(reply_message(job, body)))
     }
@@ -93,7 +95,7 @@ impl FrameHandler {
         let line = refusal.line(self.service.name());
         self.log.log(Level::Warning, &line);
         let keep = self.kept(job).await;
-        let Verdict::Reply(reply) = self.reply(job, None, refusal.answer(self.service.name()), began) else {
+        let Verdict::Reply(reply) = self.reply(job, None, &refusal.answer(self.service.name()), began) else {
             return Verdict::Done;
         };
         Verdict::Reject { reply: Some(reply), reason: Reason::Decode, error: line, keep }
@@ -131,7 +133,8 @@ impl FrameHandler {
         let line = format!("routing_key={reply_to} correlation_id={}", correlation(job));
         self.log.log(Level::Info, &line);
         if job.message.reply_to().is_none() {
-            self.log.log(Level::Warning, "the request has no reply address; it is served and its reply dropped");
+            self.log
+                .log(Level::Warning, "the request has no reply address; it is served and its reply dropped");
         }
     }
 

@@ -87,7 +87,7 @@ impl Server {
             jobs: 1,
             max_attempts: 5,
             max_bytes: DEFAULT_MAX_BYTES,
-            time_limit: Duration::from_secs(1500),
+            time_limit: Duration::from_mins(25),
             drain: Duration::from_secs(30),
             generation0: false,
             dead_letters: DeadLetterPolicy::default(),
@@ -106,7 +106,7 @@ impl Server {
         with_max_attempts(max_attempts: u32),
         /// The largest frame accepted or sent, in bytes. Default 64 MiB.
         with_max_bytes(max_bytes: u64),
-        /// How long one request may take. Default 1500 s.
+        /// How long one request may take. Default 25 minutes.
         with_time_limit(time_limit: Duration),
         /// How long a drain waits for the requests in hand. Default 30 s.
         with_drain(drain: Duration),
