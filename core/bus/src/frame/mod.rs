@@ -32,11 +32,12 @@ mod version;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use appdata::Appdata;
 pub use convert::{integer, unsigned};
 pub use identity::Identity;
+pub(crate) use json::decimal;
 pub use json::{Json, MAX_LEVELS, Number, Object, ParseError};
 pub use read::{ReadFault, Received};
 pub use refusal::{Refusal, RefusalCode};
