@@ -1,5 +1,6 @@
 //! Find, mask, list and count identifiers in text against network maps.
 
+mod build_map;
 mod crosscor;
 mod cumdist;
 mod ident;
@@ -11,10 +12,13 @@ mod percent;
 mod pfx;
 mod pseudonym;
 mod run;
+mod scan;
 mod stats;
 #[cfg(test)]
 mod vectors;
+mod view;
 
+pub use build_map::{BuildMapError, BuiltMap, Feed, build_map};
 pub use crosscor::{Correlation, Iff};
 pub use cumdist::{CumdistError, Distribution, read_int};
 pub use ident::{Address, Authority, Classes, ClassesError, Found, Kind, Token};
@@ -26,4 +30,5 @@ pub use percent::percent;
 pub use pfx::{Pfx, PfxMode};
 pub use pseudonym::Pseudonyms;
 pub use run::{Entry, Tally};
+pub use scan::{Covers, Dns, DnsError, Grammar, Scanner, Tlds};
 pub use stats::LabelCounts;

@@ -75,7 +75,7 @@ impl Broken {
         self.count
     }
 
-    pub(super) fn add(&mut self, line: usize, why: impl FnOnce() -> String) {
+    pub(crate) fn add(&mut self, line: usize, why: impl FnOnce() -> String) {
         if self.rows.len() < Self::NAMED {
             self.rows.push(BrokenRow { line, why: why() });
         }

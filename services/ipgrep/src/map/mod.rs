@@ -97,6 +97,11 @@ pub struct Map {
     domains: Domains,
 }
 
+/// Whether a text is a valid key of a rule (7.3.2).
+pub(crate) fn is_key(text: &str) -> bool {
+    key::Key::parse(text).is_some()
+}
+
 /// The well-known prefix under which translators show IPv4 addresses (RFC 6052).
 const NAT64: u128 = 0x0064_ff9b << 96;
 
