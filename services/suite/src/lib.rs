@@ -1,1 +1,3 @@
 //! The PRISEM services as Polybus workers.
+
+pub mod fields;
