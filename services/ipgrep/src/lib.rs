@@ -1,5 +1,6 @@
 //! Find, mask, list and count identifiers in text against network maps.
 
+mod break_report;
 mod build_map;
 mod crosscor;
 mod cumdist;
@@ -18,6 +19,7 @@ mod stats;
 mod vectors;
 mod view;
 
+pub use break_report::{BreakError, BreakMaps, BreakOptions, BreakReport, Earlier};
 pub use build_map::{BuildMapError, BuiltMap, Feed, build_map};
 pub use crosscor::{Correlation, Iff};
 pub use cumdist::{CumdistError, Distribution, read_int};
