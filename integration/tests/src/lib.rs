@@ -1,1 +1,9 @@
-//! End-to-end tests of Polybus.
+//! What the end-to-end tests share: the built command, the vectors, and how a case is run and judged.
+
+mod binary;
+mod case;
+mod judge;
+
+pub use binary::{Error, Programs};
+pub use case::{Case, Compare, Expect, cases, vectors};
+pub use judge::judge;

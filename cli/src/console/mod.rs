@@ -1,0 +1,12 @@
+//! How every program of the suite speaks: option conventions, exit codes, notices, closed output and time
+//! (PRISEM services specification, 3.2 to 3.5).
+
+mod arguments;
+mod clock;
+mod exit;
+mod notice;
+
+pub(crate) use arguments::{Parsed, parse, print};
+pub(crate) use clock::output_time;
+pub(crate) use exit::{Exit, Failure, Outcome, finish};
+pub(crate) use notice::Notices;

@@ -1,0 +1,86 @@
+//! The map of a local tool: which one, how it is read, and what is told about it (PRISEM services specification,
+//! 7.3).
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use polybus_ipgrep::{LabelChoice, Loaded, Map, MapFormat, MapOptions, Tlp};
+
+use crate::console::{Failure, Notices, Outcome};
+
+/// Where a map is looked for when none is named.
+const DEFAULT_MAPS: [&str; 2] = ["/etc/ipgrep_networks.yml", "/etc/ipgrep_networks.txt"];
+
+/// Options about the map.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Map")]
+pub(super) struct MapArguments {
+    /// Networks and domains with their labels. Without it: the file named by `IPGREPNETWORKS`, else
+    /// /etc/ipgrep_networks.yml, else /etc/ipgrep_networks.txt.
+    #[arg(short, long, value_name = "FILE")]
+    networks: Option<PathBuf>,
+    /// Form of the map: auto, text (`CIDR_or_domain|SiteID|AnonString`) or yaml (site list, user attributes).
+    #[arg(long, value_name = "FORM", default_value = "auto")]
+    map_format: MapFormat,
+    /// Audience of the labels of a site list: red, amber+strict, amber, green, white or clear. A label meant for
+    /// a smaller audience is never used.
+    #[arg(long, value_name = "LEVEL", default_value = "white")]
+    tlp: Tlp,
+    /// Which name of a rule is its label: anonymous (what outsiders may see) or site (who it is).
+    #[arg(long, value_name = "WHICH", default_value = "anonymous")]
+    label: LabelChoice,
+}
+
+impl MapArguments {
+    /// Finds and reads the map; `None` if there is none at all.
+    ///
+    /// # Errors
+    /// Exit 1 if a map exists but cannot be read.
+    pub(super) fn load(&self, notices: &Notices) -> Outcome<Option<Map>> {
+        let Some((path, content)) = self.find()? else { return Ok(None) };
+        let options = MapOptions { format: self.map_format, tlp: self.tlp, label: self.label };
+        let refused = |error| Failure::refused("bad-map", format!("{}: {error}", path.display()));
+        let loaded = Map::parse(&content, &options).map_err(refused)?;
+        tell(&path, &loaded, notices);
+        Ok(Some(loaded.map))
+    }
+
+    fn find(&self) -> Outcome<Option<(PathBuf, Vec<u8>)>> {
+        let by_environment = || env::var_os("IPGREPNETWORKS").filter(|name| !name.is_empty()).map(PathBuf::from);
+        if let Some(path) = self.networks.clone().or_else(by_environment) {
+            let content = fs::read(&path).map_err(unreadable(&path))?;
+            return Ok(Some((path, content)));
+        }
+        for path in DEFAULT_MAPS.map(Path::new) {
+            match fs::read(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                read => return Ok(Some((path.to_owned(), read.map_err(unreadable(path))?))),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What is said where there must be a map and is none.
+pub(super) fn no_map() -> Failure {
+    Failure::refused("no-map", "no map: name one with -n or IPGREPNETWORKS")
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::refused("no-map", format!("{}: {error}", path.display()))
+}
+
+/// Names the first skipped rows and counts all of them.
+fn tell(path: &Path, loaded: &Loaded, notices: &Notices) {
+    let path = path.display();
+    for row in loaded.broken.rows() {
+        notices.warning(&format!("{path}:{}: skipped: {}", row.line, row.why));
+    }
+    if loaded.broken.count() > 0 {
+        notices.warning(&format!("{path}: {} rows skipped", loaded.broken.count()));
+    }
+    notices.progress(|| format!("{path}: {} rules, {} labels", loaded.map.rule_count(), loaded.map.label_count()));
+}
