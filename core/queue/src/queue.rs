@@ -247,11 +247,22 @@ impl<P> Queue<P> {
     }
 
     /// Puts a message that was in hand aside until `until`.
-    pub(crate) fn delay(&mut self, slot: usize, until: u64, due_unix_ms: u64) {
+    pub(crate) fn delay<J: Journal<P>>(
+        &mut self,
+        slot: usize,
+        until: u64,
+        due_unix_ms: u64,
+        now: Now,
+        journal: &mut J,
+    ) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         entry.due_unix_ms = due_unix_ms;
         self.waiting.add(entry.envelope.size);
-        self.set_aside(slot, until);
+        if self.options.on_expiry.is_some() && entry.expired(now.unix_ms) {
+            self.expire(slot, journal);
+        } else {
+            self.set_aside(slot, until);
+        }
     }
 
     fn set_aside(&mut self, slot: usize, until: u64) {

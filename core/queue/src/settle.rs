@@ -192,7 +192,7 @@ impl<P> Queue<P> {
         if after.is_zero() {
             self.come_back(slot, now, journal);
         } else {
-            self.delay(slot, now.tick().saturating_add(ticks(after)), due_unix_ms);
+            self.delay(slot, now.tick().saturating_add(ticks(after)), due_unix_ms, now, journal);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One test per rule of the engine.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -508,7 +510,7 @@ fn f_a_group_that_drops_is_told_how_many_it_missed() {
 fn f_an_unused_group_ends() {
     let mut engine = Engine::<u32>::new();
     engine.declare_topic("news");
-    let unused = Some(Duration::from_secs(60));
+    let unused = Some(Duration::from_mins(1));
     let group = engine.declare_group("news", "g", QueueOptions::default(), unused, ms(0)).unwrap().queue;
     let consumer = engine.attach(group, 1, None).unwrap();
     engine.advance(ms(100_000));
