@@ -26,7 +26,9 @@ pub use cumdist::{CumdistError, Distribution, read_int};
 pub use ident::{Address, Authority, Classes, ClassesError, Found, Kind, Token};
 pub use json::{Shown, write_classification};
 pub use key::{KeyError, SecretKey};
-pub use map::{Broken, BrokenRow, LabelChoice, LabelId, Loaded, Map, MapError, MapFormat, MapOptions, Tlp};
+pub use map::{
+    Broken, BrokenRow, LabelChoice, LabelId, Loaded, Map, MapError, MapFormat, MapOptions, Tlp, find_map,
+};
 pub use mask::{BadPadding, MaskOptions, Masker, Padding, PfxScope, clean_label, write_mask};
 pub use percent::percent;
 pub use pfx::{Pfx, PfxMode};

@@ -6,6 +6,7 @@
 mod builder;
 mod domains;
 mod error;
+mod find;
 mod form;
 mod key;
 mod sites;
@@ -19,6 +20,7 @@ mod yaml;
 mod oracle_tests;
 
 pub use error::{Broken, BrokenRow, MapError};
+pub use find::find_map;
 pub use form::MapFormat;
 pub use tlp::Tlp;
 
