@@ -35,6 +35,8 @@ pub struct Call {
     pub nobody: Nobody,
     /// Whether workers should leave a second attempt.
     pub at_most_once: bool,
+    /// Whether the fields are sent as they are, right or wrong.
+    pub verbatim: bool,
 }
 
 impl Call {
@@ -48,6 +50,7 @@ impl Call {
             deadline: Deadline::default(),
             nobody: Nobody::default(),
             at_most_once: false,
+            verbatim: false,
         }
     }
 
@@ -76,6 +79,13 @@ impl Call {
     #[must_use]
     pub const fn with_at_most_once(mut self, once: bool) -> Self {
         self.at_most_once = once;
+        self
+    }
+
+    /// Sends the fields as they are, right or wrong, as [`Frame::verbatim`] does. Default false.
+    #[must_use]
+    pub const fn with_verbatim(mut self, verbatim: bool) -> Self {
+        self.verbatim = verbatim;
         self
     }
 }
@@ -189,7 +199,7 @@ impl Client {
     fn write(&self, call: &Call) -> Result<Vec<u8>, CallError> {
         let frame =
             Frame::request(&call.service, call.appdata.clone(), &self.identity).protocol(&self.protocol);
-        Ok(frame.write(self.max_bytes)?)
+        Ok(frame.verbatim(call.verbatim).write(self.max_bytes)?)
     }
 
     /// Sends, and sends again with the same id and the old deadline while the connection is being lost.

@@ -220,6 +220,12 @@ impl Received {
         Reply::read(self.appdata())
     }
 
+    /// The frame as it came, contents and all. Not for logs.
+    #[must_use]
+    pub fn whole(&self) -> &Object {
+        &self.frame
+    }
+
     /// The frame for a log: contents by size and digest only.
     #[must_use]
     pub fn terse(&self) -> Json {

@@ -166,6 +166,15 @@ prop_compose! {
     }
 }
 
+#[test]
+fn verbatim_fields_go_out_as_they_are() {
+    let wrong = Appdata::new().text("data", Some("!")).int("json", 1);
+    let frame = Frame::request("anon", wrong, &identity());
+    assert!(frame.write(DEFAULT_MAX_BYTES).is_err());
+    let body = frame.verbatim(true).write(DEFAULT_MAX_BYTES).unwrap();
+    assert_eq!(read(body).unwrap().appdata().get("data").and_then(Json::as_str), Some("!"));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(body: Vec<u8>) {
