@@ -148,11 +148,27 @@ impl Consumers {
         }
     }
 
-    /// Takes a consumer out of turn; its place stays until its hand is empty.
-    pub(crate) fn leave(&mut self, id: ConsumerId) -> bool {
+    /// Whether a consumer, gone or not, has something in its hand.
+    pub(crate) fn holds(&self, id: ConsumerId) -> bool {
+        self.all
+            .get(id.slot as usize)
+            .is_some_and(|consumer| consumer.stamp == id.stamp && consumer.in_hand > 0)
+    }
+
+    /// Frees the place of a consumer that left with an empty hand.
+    pub(crate) fn forget(&mut self, id: ConsumerId) {
+        let idle = |consumer: &Consumer| consumer.stamp == id.stamp && consumer.left && consumer.in_hand == 0;
+        if self.all.get(id.slot as usize).is_some_and(idle) {
+            self.all.remove(id.slot as usize);
+        }
+    }
+
+    /// Takes a consumer out of turn. Its place stays until it is forgotten or, if it keeps what it has, until its
+    /// hand is empty.
+    pub(crate) fn leave(&mut self, id: ConsumerId, keep: bool) -> bool {
         let Some(consumer) = self.get_mut(id) else { return false };
         consumer.left = true;
-        let (ringed, empty) = (consumer.ringed, consumer.in_hand == 0);
+        let (ringed, empty) = (consumer.ringed, keep && consumer.in_hand == 0);
         if ringed {
             self.ring.retain(|slot| *slot != id.slot);
         }

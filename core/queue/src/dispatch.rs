@@ -77,19 +77,33 @@ impl<P, J: Journal<P>> Engine<P, J> {
     ///
     /// [`Error::NoSuchConsumer`], [`Error::NoSuchQueue`].
     pub fn detach(&mut self, consumer: ConsumerId, leaving: Leaving, now: Now) -> Result<u64> {
-        let (state, journal) = self.parts(consumer.queue)?;
-        let held = state.held_by(consumer.slot, leaving);
-        if !state.consumers.leave(consumer) {
+        let (state, _) = self.parts(consumer.queue)?;
+        if !state.consumers.leave(consumer, leaving == Leaving::Keep) {
             return Err(Error::NoSuchConsumer);
         }
-        for slot in &held {
-            state.give_back(*slot, leaving == Leaving::Release, now, journal);
-        }
+        let back = self.recall(consumer, leaving, now)?;
+        let (state, _) = self.parts(consumer.queue)?;
         if state.consumers.attached() == 0
             && let Some(group) = &mut state.group
         {
             group.unused_since = now.tick();
         }
+        self.tidy(consumer.queue, now);
+        Ok(back)
+    }
+
+    /// Takes back what a consumer holds, also what it kept when it left. Returns how many messages came back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchQueue`]. A consumer that holds nothing, or is gone, is no error.
+    pub fn recall(&mut self, consumer: ConsumerId, leaving: Leaving, now: Now) -> Result<u64> {
+        let (state, journal) = self.parts(consumer.queue)?;
+        let held = state.held_by(consumer, leaving);
+        for slot in &held {
+            state.give_back(*slot, leaving == Leaving::Release, now, journal);
+        }
+        state.consumers.forget(consumer);
         self.tidy(consumer.queue, now);
         Ok(held.len() as u64)
     }
@@ -161,6 +175,17 @@ impl<P, J: Journal<P>> Engine<P, J> {
         Some(self.queue(consumer.queue).ok()?.consumers.get(consumer)?.in_hand)
     }
 
+    /// The message this token holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`] once the lease has ended; [`Error::NoSuchQueue`].
+    pub fn peek(&self, token: Token, now: Now) -> Result<&P> {
+        let state = self.queue(token.queue)?;
+        state.held(token, now)?;
+        state.entries.get(token.slot).map(|entry| &entry.envelope.payload).ok_or(Error::Stale)
+    }
+
     /// A fair share of what is ready for one of the consumers that wait for it: at least 1.
     #[must_use]
     pub fn fair_share(&self, queue: QueueId) -> usize {
@@ -172,12 +197,12 @@ impl<P, J: Journal<P>> Engine<P, J> {
 
 impl<P> Queue<P> {
     /// Slots of the messages a consumer holds, unless it may keep them.
-    fn held_by(&self, consumer: u32, leaving: Leaving) -> Vec<usize> {
-        if leaving == Leaving::Keep {
+    fn held_by(&self, consumer: ConsumerId, leaving: Leaving) -> Vec<usize> {
+        if leaving == Leaving::Keep || !self.consumers.holds(consumer) {
             return Vec::new();
         }
         let live = self.leases.iter().filter(|end| crate::queue::is_leased(&self.entries, end));
-        live.filter(|end| self.entries[end.slot].consumer == consumer).map(|end| end.slot).collect()
+        live.filter(|end| self.entries[end.slot].consumer == consumer.slot).map(|end| end.slot).collect()
     }
 
     pub(crate) fn ready_count(&self) -> u64 {

@@ -107,7 +107,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
 impl<P> Queue<P> {
     /// The number of the message this token still holds. A lease that has ended by `now` holds nothing, even if
     /// nobody noticed yet.
-    fn held(&self, token: Token, now: Now) -> Result<u64> {
+    pub(crate) fn held(&self, token: Token, now: Now) -> Result<u64> {
         let entry = self.entries.get(token.slot).ok_or(Error::Stale)?;
         let held = entry.place == Place::Leased && entry.lease == token.lease;
         if held && (entry.until > now.tick() || entry.until == NEVER) {

@@ -441,6 +441,20 @@ fn what_a_departed_consumer_keeps_can_still_be_settled() {
 }
 
 #[test]
+fn what_a_departed_consumer_keeps_can_be_taken_back() {
+    let (mut engine, queue, consumer) = queue(QueueOptions::default());
+    send(&mut engine, queue, 1, ms(0));
+    let (_, _, token) = taken(&mut engine, consumer, ms(0));
+    assert_eq!(engine.peek(token, ms(0)), Ok(&1));
+    engine.detach(consumer, Leaving::Keep, ms(0)).unwrap();
+    assert_eq!(engine.recall(consumer, Leaving::Drop, ms(0)), Ok(1));
+    assert_eq!(engine.recall(consumer, Leaving::Drop, ms(0)), Ok(0));
+    assert_eq!(engine.peek(token, ms(0)), Err(Error::Stale));
+    let next = engine.attach(queue, 1, None).unwrap();
+    assert_eq!(taken(&mut engine, next, ms(0)).1, 2);
+}
+
+#[test]
 fn j9_a_stepped_wall_clock_does_not_touch_leases() {
     let (mut engine, queue, consumer) = queue(QueueOptions::default());
     send(&mut engine, queue, 1, ms(0));
