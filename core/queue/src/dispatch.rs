@@ -81,15 +81,12 @@ impl<P, J: Journal<P>> Engine<P, J> {
         if !state.consumers.leave(consumer, leaving == Leaving::Keep) {
             return Err(Error::NoSuchConsumer);
         }
-        let back = self.recall(consumer, leaving, now)?;
-        let (state, _) = self.parts(consumer.queue)?;
         if state.consumers.attached() == 0
             && let Some(group) = &mut state.group
         {
             group.unused_since = now.tick();
         }
-        self.tidy(consumer.queue, now);
-        Ok(back)
+        self.recall(consumer, leaving, now)
     }
 
     /// Takes back what a consumer holds, also what it kept when it left. Returns how many messages came back.
