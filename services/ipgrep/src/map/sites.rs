@@ -28,7 +28,7 @@ impl Sites<'_> {
     fn document(&mut self, document: &Document) -> Result<(), MapError> {
         let root = &document.root;
         let pairs = root.pairs().ok_or(MapError::NotAMapping { line: root.line })?;
-        let mut lists = values(pairs, "sites").filter_map(Node::pairs).peekable();
+        let mut lists = with_key(pairs, "sites").filter_map(Node::pairs).peekable();
         if lists.peek().is_none() {
             return self.entries(pairs);
         }
@@ -52,8 +52,10 @@ impl Sites<'_> {
 
     fn entry(&mut self, line: usize, name: &str, fields: Pairs<'_>) -> Result<(), MapError> {
         let mut keys = Vec::new();
-        for node in ["cidr", "domain"].iter().flat_map(|field| values(fields, field)) {
-            self.items(node, &mut keys)?;
+        for field in ["cidr", "domain"] {
+            for node in self.values(fields, field)? {
+                self.items(node, &mut keys)?;
+            }
         }
         if keys.is_empty() {
             self.builder.broken(line, || format!("entry `{}` has neither cidr nor domain", shown(name)));
@@ -75,6 +77,23 @@ impl Sites<'_> {
         Ok(())
     }
 
+    /// The values of a key, in order; a repeated key has several. A mapping without the key has those of the first
+    /// mapping that it merges (`<<: *anchor`) and that has the key.
+    fn values<'a>(&mut self, fields: Pairs<'a>, wanted: &str) -> Result<Vec<&'a Node>, MapError> {
+        let mut found: Vec<&Node> = with_key(fields, wanted).collect();
+        let mut merged = with_key(fields, "<<").flat_map(|node| match &node.value {
+            Value::List(items) => items.iter().map(|item| &**item).collect(),
+            _ => vec![node],
+        });
+        while found.is_empty()
+            && let Some(mapping) = merged.next()
+        {
+            self.spend(mapping.line)?;
+            found = self.values(mapping.pairs().unwrap_or_default(), wanted)?;
+        }
+        Ok(found)
+    }
+
     /// The elements of a list, or the one scalar, without empty ones.
     fn items<'a>(&mut self, node: &'a Node, keys: &mut Vec<&'a Node>) -> Result<(), MapError> {
         match &node.value {
@@ -94,7 +113,7 @@ impl Sites<'_> {
             return Ok(name.to_owned());
         }
         let mut labels: Option<TlpLabels> = None;
-        for tags in values(fields, "tlp_tags").filter(|tags| !tags.is_nothing()) {
+        for tags in self.values(fields, "tlp_tags")?.into_iter().filter(|tags| !tags.is_nothing()) {
             self.tags(tags, labels.get_or_insert_default())?;
         }
         Ok(labels.as_ref().map_or(name, |labels| labels.choose(self.options.tlp)).to_owned())
@@ -143,8 +162,7 @@ impl Sites<'_> {
     }
 }
 
-/// The values of a key, in order; a repeated key has several.
-fn values<'a>(pairs: Pairs<'a>, wanted: &str) -> impl Iterator<Item = &'a Node> {
+fn with_key<'a>(pairs: Pairs<'a>, wanted: &str) -> impl Iterator<Item = &'a Node> {
     pairs.iter().filter(move |(key, _)| key.text() == Some(wanted)).map(|(_, value)| &**value)
 }
 
@@ -222,16 +240,20 @@ sites:
     }
 
     #[test]
-    fn repeated_keys_and_aliases_all_count() {
+    fn repeated_keys_aliases_and_merges_all_count() {
         let text = "\
 A: {cidr: &nets [192.0.2.1], cidr: 192.0.2.2}
 B: {cidr: *nets, domain: [b.example]}
 A: {cidr: [192.0.2.3]}
+C: &c {domain: [c.example], tlp_tags: {white: W}}
+D: {<<: *c, cidr: [192.0.2.4]}
+E: {<<: [{cidr: 192.0.2.5}, *c], domain: [e.example]}
 ";
         let (map, broken) = load(text, Tlp::White, LabelChoice::Anonymous);
         assert!(broken.is_empty(), "{broken:?}");
-        let labels: Vec<_> = (1..=3).map(|last| label_of(&map, last)).collect();
-        assert_eq!(labels, [Some("A"), Some("A"), Some("A")]);
+        let labels: Vec<_> = (1..=5).map(|last| label_of(&map, last)).collect();
+        assert_eq!(labels, [Some("A"), Some("A"), Some("A"), Some("W"), Some("W")]);
+        assert_eq!(map.host(b"e.example").map(|id| map.label(id)), Some("W"));
     }
 
     #[test]
@@ -239,8 +261,12 @@ A: {cidr: [192.0.2.3]}
         let nets = (0..2000).map(|host| format!("192.0.{}.{}", host >> 8, host & 255)).collect::<Vec<_>>();
         let first = format!("A: {{cidr: &nets [{}]}}\n", nets.join(", "));
         let text = first + &"B: {cidr: *nets}\n".repeat(2000);
-        let refused = Map::parse(text.as_bytes(), &MapOptions::default()).map(|_| ());
-        assert!(matches!(refused, Err(MapError::TooManyAliases { .. })));
+        let merges = (1..30).map(|level| format!("a{level}: &a{level} {{<<: [*a{0}, *a{0}]}}\n", level - 1));
+        let doubling = std::iter::once("a0: &a0 {x: y}\n".to_owned()).chain(merges).collect();
+        for text in [text, doubling] {
+            let refused = Map::parse(text.as_bytes(), &MapOptions::default()).map(|_| ());
+            assert!(matches!(refused, Err(MapError::TooManyAliases { .. })));
+        }
     }
 
     #[test]
