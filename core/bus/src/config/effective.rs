@@ -20,8 +20,9 @@ pub struct Effective(pub(super) Vec<EffectiveSetting>);
 
 impl Effective {
     /// The settings in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, EffectiveSetting> {
-        self.0.iter()
+    #[must_use]
+    pub fn settings(&self) -> &[EffectiveSetting] {
+        &self.0
     }
 
     /// The setting with this key.

@@ -33,7 +33,8 @@ impl Places {
             return Some(self.directory.join(expanded(named, environment)));
         }
         let home = home(environment);
-        let user = set(environment, "XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".config")));
+        let user =
+            set(environment, "XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".config")));
         let candidates = [
             Some(self.directory.join(NEW_FILE)),
             user.map(|user| user.join("polybus").join(NEW_FILE)),

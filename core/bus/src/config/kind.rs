@@ -3,6 +3,7 @@
 use figment::value::{Num, Value};
 
 use super::address;
+use crate::frame::ProtocolVersion;
 
 /// What a setting may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Kind {
     Seconds,
     /// One of these words, in any case.
     Word(&'static [&'static str]),
+    /// A protocol version.
+    Version,
     /// A level of the Traffic Light Protocol; a prefix `TLP:` is cut off, `clear` is `white`.
     Tlp,
 }
@@ -48,6 +51,7 @@ impl Kind {
             Self::Integer(least, most) => format!("an integer from {least} to {most}"),
             Self::Seconds => "seconds from 0 to 31536000".to_owned(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Version => "a protocol version such as 0.5.5".to_owned(),
             Self::Tlp => format!("one of {}", LEVELS.join(", ")),
         }
     }
@@ -79,7 +83,9 @@ impl Kind {
             (_, Value::Empty(..)) => return Ok(None),
             (_, Value::String(_, text)) => return self.of_text(text),
             (Self::Flag, Value::Bool(_, flag)) => Some(Value::from(*flag)),
-            (Self::Integer(..), Value::Num(_, number)) => unsigned(*number).and_then(|number| self.integer(number)),
+            (Self::Integer(..), Value::Num(_, number)) => {
+                unsigned(*number).and_then(|number| self.integer(number))
+            }
             (Self::Seconds, Value::Num(_, number)) => as_float(*number).and_then(seconds),
             _ => None,
         };
@@ -87,14 +93,18 @@ impl Kind {
     }
 
     fn integer(self, number: u64) -> Option<Value> {
-        matches!(self, Self::Integer(least, most) if (least..=most).contains(&number)).then(|| Value::from(number))
+        matches!(self, Self::Integer(least, most) if (least..=most).contains(&number))
+            .then(|| Value::from(number))
     }
 
     fn text(self, text: &str) -> Option<String> {
         match self {
             Self::Url => (text.contains(':') && !text.contains(char::is_whitespace)).then(|| text.to_owned()),
             Self::Server => address::split(text).map(|_| text.to_owned()),
-            Self::Word(words) => words.iter().find(|word| word.eq_ignore_ascii_case(text)).map(|&word| word.to_owned()),
+            Self::Word(words) => {
+                words.iter().find(|word| word.eq_ignore_ascii_case(text)).map(|&word| word.to_owned())
+            }
+            Self::Version => text.parse::<ProtocolVersion>().ok().map(|version| version.to_string()),
             Self::Tlp => tlp(text),
             _ => Some(text.to_owned()),
         }

@@ -50,7 +50,12 @@ impl Layer {
     }
 
     /// Takes a typed value for `key`, which this source spells `spelled`.
-    pub(super) fn value(&mut self, key: &'static Key, spelled: &str, value: &Value) -> Result<(), ConfigError> {
+    pub(super) fn value(
+        &mut self,
+        key: &'static Key,
+        spelled: &str,
+        value: &Value,
+    ) -> Result<(), ConfigError> {
         self.push(key, spelled, key.kind.of_value(value))
     }
 

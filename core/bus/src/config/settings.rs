@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::{BusUrl, ConfigError, Origin, Secret};
+use crate::DeadLetterPolicy;
 use crate::frame::ProtocolVersion;
 use crate::log::{Level, Zone};
 
@@ -87,20 +88,8 @@ pub struct ServiceSettings {
     /// Attempts before a request is poison.
     pub max_attempts: u32,
     /// What dead letters keep of a request.
-    pub dead_letter: DeadLetter,
-}
-
-/// What dead letters keep of a request (PRISEM services specification, 5.4).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeadLetter {
-    /// The terse form.
-    #[default]
-    Terse,
-    /// The whole request.
-    Full,
-    /// Nothing.
-    Off,
+    #[serde(deserialize_with = "parsed")]
+    pub dead_letter: DeadLetterPolicy,
 }
 
 /// Settings of the AMQP broker (PRISEM services specification, 3.1).
@@ -170,7 +159,9 @@ impl AmqpSettings {
     }
 }
 
-fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
+fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    from: D,
+) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
 }
 

@@ -44,9 +44,11 @@ fn take(layer: &mut Layer, path: &str, value: &Value) -> Result<(), ConfigError>
 
 fn unknown(origin: &Origin, path: &str) -> ConfigError {
     let table = path.rsplit_once('.').map(|(table, _)| table);
-    let siblings = KEYS.iter().map(|key| key.path).filter(|known| known.rsplit_once('.').map(|(t, _)| t) == table);
+    let siblings =
+        KEYS.iter().map(|key| key.path).filter(|known| known.rsplit_once('.').map(|(t, _)| t) == table);
     let known = siblings.collect::<Vec<_>>().join(", ");
-    let problem = if known.is_empty() { "unknown key".to_owned() } else { format!("unknown key, known are {known}") };
+    let problem =
+        if known.is_empty() { "unknown key".to_owned() } else { format!("unknown key, known are {known}") };
     ConfigError { key: Some(path.to_owned()), ..ConfigError::new(origin, problem) }
 }
 

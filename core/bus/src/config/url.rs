@@ -115,8 +115,14 @@ mod tests {
             ("amqp://rpc_user@mq.example.org/", "amqp://rpc_user@mq.example.org/"),
             ("amqp://u:s3cret@mq.example.org:5672/v", "amqp://u:(hidden)@mq.example.org:5672/v"),
             ("amqp://u:s3@cret/x@mq.example.org/v", "amqp://u:(hidden)@mq.example.org/v"),
-            ("nats://s3cret@n1.example.org,nats://u:s3cret@n2.example.org", "nats://(hidden)@n1.example.org,nats://u:(hidden)@n2.example.org"),
-            ("hpfeeds://192.0.2.1:10000?ident=i&Secret=s3cret&a", "hpfeeds://192.0.2.1:10000?ident=i&Secret=(hidden)&a"),
+            (
+                "nats://s3cret@n1.example.org,nats://u:s3cret@n2.example.org",
+                "nats://(hidden)@n1.example.org,nats://u:(hidden)@n2.example.org",
+            ),
+            (
+                "hpfeeds://192.0.2.1:10000?ident=i&Secret=s3cret&a",
+                "hpfeeds://192.0.2.1:10000?ident=i&Secret=(hidden)&a",
+            ),
             ("", ""),
         ] {
             assert_eq!(redact_url(url), want);
@@ -127,7 +133,9 @@ mod tests {
     #[test]
     fn passwords_are_found() {
         assert!(BusUrl::new("amqp://u:p@mq.example.org").has_password());
-        for url in ["amqp://u:@mq.example.org", "amqp://u@mq.example.org", "amqp://mq.example.org:5672", "embedded:"] {
+        for url in
+            ["amqp://u:@mq.example.org", "amqp://u@mq.example.org", "amqp://mq.example.org:5672", "embedded:"]
+        {
             assert!(!BusUrl::new(url).has_password(), "{url}");
         }
         assert_eq!(BusUrl::new("AMQPS://mq.example.org").scheme(), "amqps");
