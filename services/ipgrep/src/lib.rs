@@ -33,6 +33,6 @@ pub use mask::{BadPadding, MaskOptions, Masker, Padding, PfxScope, clean_label, 
 pub use percent::percent;
 pub use pfx::{Pfx, PfxMode};
 pub use pseudonym::Pseudonyms;
-pub use run::{Entry, Tally};
+pub use run::{Count, Entry, Output, Report, RunError, RunOptions, Select, Tally, run};
 pub use scan::{Covers, Dns, DnsError, Grammar, Scanner, Tlds};
 pub use stats::LabelCounts;

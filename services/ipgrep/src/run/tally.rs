@@ -199,15 +199,6 @@ impl Tally {
             Key::Text(kind, text) => self.index_of_text(text, *kind, row.label),
         }
     }
-
-    /// Forgets everything but keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.rows.clear();
-        self.ip4.clear();
-        self.ip6.clear();
-        self.texts.clear();
-        self.beside.clear();
-    }
 }
 
 /// Row numbers are 32 bits: four thousand million different identifiers do not fit into memory before.

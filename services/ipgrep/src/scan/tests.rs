@@ -249,7 +249,7 @@ fn by_reference(text: &[u8], grammar: &Grammar) -> Vec<Row> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(
-        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20_000)
+        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(4000)
     ))]
 
     #[test]
