@@ -161,6 +161,12 @@ impl Client {
         self
     }
 
+    /// What any client needs of its bus; [`Client::call`] refuses to call with less.
+    #[must_use]
+    pub fn needs() -> Needs {
+        Needs::of([Feature::Queue, Feature::Request])
+    }
+
     /// The queue of a call.
     ///
     /// # Errors
@@ -177,7 +183,7 @@ impl Client {
     /// # Errors
     /// [`CallError`], whose [`exit_code`](CallError::exit_code) programs end with.
     pub async fn call(&self, call: Call) -> Result<Called, CallError> {
-        self.bus.require(&Needs::of([Feature::Queue, Feature::Request]))?;
+        self.bus.require(&Self::needs())?;
         let began = Instant::now();
         let id = Uuid::new_v4();
         let body = self.write(&call)?;

@@ -118,6 +118,12 @@ impl Server {
         with_log(log: Arc<dyn LogSink>),
     }
 
+    /// What any server needs of its bus; [`Server::run`] refuses to start with less.
+    #[must_use]
+    pub fn needs() -> Needs {
+        Needs::of([Feature::Queue, Feature::Settle, Feature::Request])
+    }
+
     /// The queue it serves.
     ///
     /// # Errors
@@ -142,7 +148,7 @@ impl Server {
             log: self.log,
         };
         Worker::new(&self.bus, queue, handler)
-            .with_needs(Needs::of([Feature::Request]))
+            .with_needs(Self::needs())
             .with_concurrency(self.jobs)
             .with_max_attempts(self.max_attempts)
             .with_time_limit(Some(self.time_limit))
