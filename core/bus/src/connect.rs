@@ -162,6 +162,7 @@ impl fmt::Debug for Bus {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn unknown_schemes_name_the_known_ones() {
         for url in ["amqp://u:secret@broker.example.org/", "nonsense", "", "://"] {

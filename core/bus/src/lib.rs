@@ -8,6 +8,7 @@ pub mod exit;
 pub mod frame;
 
 mod client;
+mod clock;
 mod connect;
 pub mod log;
 mod service;
@@ -15,6 +16,7 @@ mod worker;
 
 pub use async_trait::async_trait;
 pub use client::{Call, CallError, Called, Client};
+pub use clock::{BadSourceDate, output_time};
 pub use connect::{BUSES, Bus, BusKind, CONNECT_WITHIN, connect};
 pub use polybus_contract::*;
 pub use service::{DeadLetterPolicy, Server, Service, ServiceRequest};

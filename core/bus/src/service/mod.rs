@@ -41,3 +41,14 @@ pub trait Service: Send + Sync + 'static {
     /// A [`Refusal`], which is answered at once; the request is then done.
     async fn serve(&self, request: ServiceRequest) -> Result<Answer, Refusal>;
 }
+
+#[async_trait]
+impl Service for Box<dyn Service> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    async fn serve(&self, request: ServiceRequest) -> Result<Answer, Refusal> {
+        (**self).serve(request).await
+    }
+}
