@@ -1,12 +1,12 @@
 //! Command lines as the old programs took them (3.2, last paragraph).
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Command, CommandFactory, FromArgMatches};
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, write_result};
 
 /// Version and exact source, as `-V` prints them after the program's name.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("POLYBUS_BUILD"), ")");
@@ -20,6 +20,15 @@ pub(crate) enum Parsed<Options> {
     Told,
 }
 
+/// The options of a program under the name that it was called by. `{program}` in its examples is that name.
+pub(crate) fn command(program: &str, options: Command) -> Command {
+    let name = program.to_owned();
+    let examples = options.get_after_help().map(|text| text.to_string().replace("{program}", program));
+    let options = options.name(name.clone()).display_name(&name).bin_name(&name);
+    let options = options.version(VERSION).args_override_self(true).disable_help_subcommand(true);
+    examples.into_iter().fold(options, Command::after_help)
+}
+
 /// Reads a command line. A repeated option counts as given last, as in the old programs.
 ///
 /// # Errors
@@ -28,10 +37,8 @@ pub(crate) fn parse<Options>(program: &str, words: Vec<OsString>) -> Outcome<Par
 where
     Options: CommandFactory + FromArgMatches,
 {
-    let name = program.to_owned();
-    let command = Options::command().name(name.clone()).display_name(&name).bin_name(&name);
-    let command = command.version(VERSION).args_override_self(true).disable_help_subcommand(true);
-    let words = std::iter::once(OsString::from(&name)).chain(words);
+    let command = command(program, Options::command());
+    let words = std::iter::once(OsString::from(program)).chain(words);
     let read = command.try_get_matches_from(words).and_then(|matches| Options::from_arg_matches(&matches));
     match read {
         Ok(options) => Ok(Parsed::Run(options)),
@@ -46,7 +53,7 @@ where
 
 /// Prints a text that was asked for, such as help.
 pub(crate) fn print(text: &str) -> Outcome {
-    io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::writing("standard output"))
+    write_result(|out| out.write_all(text.as_bytes()))
 }
 
 /// The fault itself as one line, without hints and usage.

@@ -19,7 +19,8 @@ pub(crate) fn output_time() -> Outcome<Zoned> {
 
 fn read(value: &str) -> Outcome<Zoned> {
     let timestamp = value.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    let refused = || Failure::configuration(format!("SOURCE_DATE_EPOCH: `{value}` is no time in Unix seconds"));
+    let refused =
+        || Failure::configuration(format!("SOURCE_DATE_EPOCH: `{value}` is no time in Unix seconds"));
     timestamp.map(|time| time.to_zoned(TimeZone::UTC)).ok_or_else(refused)
 }
 

@@ -5,8 +5,10 @@ mod arguments;
 mod clock;
 mod exit;
 mod notice;
+mod output;
 
-pub(crate) use arguments::{Parsed, parse, print};
+pub(crate) use arguments::{Parsed, command, parse, print};
 pub(crate) use clock::output_time;
-pub(crate) use exit::{Exit, Failure, Outcome, finish};
+pub(crate) use exit::{Failure, Outcome, finish};
 pub(crate) use notice::Notices;
+pub(crate) use output::{ResultOutput, write_result};

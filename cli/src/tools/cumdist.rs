@@ -1,7 +1,6 @@
 //! `cumdist`: counts per label, ranked and accumulated (PRISEM services specification, 8.4).
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +8,7 @@ use clap::Parser;
 use polybus_ipgrep::Distribution;
 
 use super::inputs;
-use crate::console::{Failure, Notices, Outcome, Parsed, finish, parse, print};
+use crate::console::{Failure, Notices, Outcome, Parsed, finish, parse, print, write_result};
 
 /// Rank the labels of a statistic and show what share the first ones have together.
 ///
@@ -63,11 +62,5 @@ fn tool(program: &str, words: Vec<OsString>, notices: &Notices) -> Outcome {
     if let Some(warning) = distribution.warning() {
         notices.warning(&warning);
     }
-    write(&distribution, options.json).map_err(Failure::writing("standard output"))
-}
-
-fn write(distribution: &Distribution, json: bool) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    if json { distribution.write_json(&mut out)? } else { distribution.write_text(&mut out)? }
-    out.flush()
+    write_result(|out| if options.json { distribution.write_json(out) } else { distribution.write_text(out) })
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use polybus_ipgrep::{LabelChoice, Loaded, Map, MapFormat, MapOptions, Tlp};
+use polybus_ipgrep::{Broken, LabelChoice, Loaded, Map, MapFormat, MapOptions, Tlp};
 
 use crate::console::{Failure, Notices, Outcome};
 
@@ -41,15 +41,29 @@ impl MapArguments {
     /// Exit 1 if a map exists but cannot be read.
     pub(super) fn load(&self, notices: &Notices) -> Outcome<Option<Map>> {
         let Some((path, content)) = self.find()? else { return Ok(None) };
+        self.parse(&path, &content, notices).map(Some)
+    }
+
+    /// Reads a map file that another option names.
+    ///
+    /// # Errors
+    /// Exit 1 if it cannot be read.
+    pub(super) fn load_file(&self, path: &Path, notices: &Notices) -> Outcome<Map> {
+        let content = fs::read(path).map_err(unreadable(path))?;
+        self.parse(path, &content, notices)
+    }
+
+    fn parse(&self, path: &Path, content: &[u8], notices: &Notices) -> Outcome<Map> {
         let options = MapOptions { format: self.map_format, tlp: self.tlp, label: self.label };
         let refused = |error| Failure::refused("bad-map", format!("{}: {error}", path.display()));
-        let loaded = Map::parse(&content, &options).map_err(refused)?;
-        tell(&path, &loaded, notices);
-        Ok(Some(loaded.map))
+        let loaded = Map::parse(content, &options).map_err(refused)?;
+        tell(path, &loaded, notices);
+        Ok(loaded.map)
     }
 
     fn find(&self) -> Outcome<Option<(PathBuf, Vec<u8>)>> {
-        let by_environment = || env::var_os("IPGREPNETWORKS").filter(|name| !name.is_empty()).map(PathBuf::from);
+        let by_environment =
+            || env::var_os("IPGREPNETWORKS").filter(|name| !name.is_empty()).map(PathBuf::from);
         if let Some(path) = self.networks.clone().or_else(by_environment) {
             let content = fs::read(&path).map_err(unreadable(&path))?;
             return Ok(Some((path, content)));
@@ -69,18 +83,29 @@ pub(super) fn no_map() -> Failure {
     Failure::refused("no-map", "no map: name one with -n or IPGREPNETWORKS")
 }
 
+/// What is said where a map without rules would give clear text that looks finished (7.3.6).
+pub(super) fn empty_map() -> Failure {
+    Failure::refused("no-map", "the map has no valid rule")
+}
+
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Failure {
     move |error| Failure::refused("no-map", format!("{}: {error}", path.display()))
 }
 
-/// Names the first skipped rows and counts all of them.
 fn tell(path: &Path, loaded: &Loaded, notices: &Notices) {
+    tell_broken(path, &loaded.broken, notices);
+    let map = &loaded.map;
+    notices
+        .progress(|| format!("{}: {} rules, {} labels", path.display(), map.rule_count(), map.label_count()));
+}
+
+/// Names the first skipped rows of a file and counts all of them.
+pub(super) fn tell_broken(path: &Path, broken: &Broken, notices: &Notices) {
     let path = path.display();
-    for row in loaded.broken.rows() {
+    for row in broken.rows() {
         notices.warning(&format!("{path}:{}: skipped: {}", row.line, row.why));
     }
-    if loaded.broken.count() > 0 {
-        notices.warning(&format!("{path}: {} rows skipped", loaded.broken.count()));
+    if broken.count() > 0 {
+        notices.warning(&format!("{path}: {} rows skipped", broken.count()));
     }
-    notices.progress(|| format!("{path}: {} rules, {} labels", loaded.map.rule_count(), loaded.map.label_count()));
 }

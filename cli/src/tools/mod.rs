@@ -1,11 +1,15 @@
 //! The local tools, under their old names (PRISEM services specification, 0).
 
+mod break_report;
+mod compat;
 mod crosscor;
 mod cumdist;
+mod grammar;
 mod inputs;
 mod ipgrep;
 mod keys;
 mod maps;
+mod masks;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,7 +19,8 @@ use crate::console::{Failure, Notices, finish};
 /// A program of the suite: takes the name that it was called by, and its words.
 pub(crate) type Tool = fn(&str, Vec<OsString>) -> ExitCode;
 
-const TOOLS: [(&str, Tool); 3] = [("crosscor", crosscor::run), ("cumdist", cumdist::run), ("ipgrep", ipgrep::run)];
+const TOOLS: [(&str, Tool); 3] =
+    [("crosscor", crosscor::run), ("cumdist", cumdist::run), ("ipgrep", ipgrep::run)];
 
 /// The tool with this name.
 pub(crate) fn by_name(name: &str) -> Option<Tool> {
