@@ -51,7 +51,7 @@ file_sizes() {
 
 spelling() { typos; }
 
-dependencies() { cargo deny --locked check licenses bans sources; }
+dependencies() { cargo deny --locked check --hide-inclusion-graph licenses bans sources; }
 
 lints() { cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
 
