@@ -43,7 +43,7 @@ pub use read::{ReadFault, Received};
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Answer, BadField, RemoteError, Reply};
 pub use strict::check_strict;
-pub use terse::{terse_body, terse_frame};
+pub use terse::{terse_body, terse_frame, terse_text};
 pub use version::{InvalidVersion, KNOWN_VERSIONS, ProtocolVersion, is_compatible};
 pub use write::{Frame, WriteError};
 

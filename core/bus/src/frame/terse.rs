@@ -48,6 +48,12 @@ pub fn terse_body(body: &[u8]) -> String {
     }
 }
 
+/// A text as logs show it: by size and digest if it has more than 128 characters.
+#[must_use]
+pub fn terse_text(text: &str) -> String {
+    if is_longer(text, LONG) { digest(text.as_bytes()) } else { text.to_owned() }
+}
+
 /// Any value with its long texts shortened.
 pub(super) fn value(value: &Json) -> Json {
     shortened(value, LONG)

@@ -8,6 +8,11 @@ use super::Level;
 pub trait LogSink: Send + Sync + fmt::Debug {
     /// One line. Sizes and digests, never payloads or secrets.
     fn log(&self, level: Level, message: &str);
+
+    /// One line of a part of the program. A sink that knows no parts takes it as its own.
+    fn log_of(&self, _component: Option<&str>, level: Level, message: &str) {
+        self.log(level, message);
+    }
 }
 
 /// Forgets every line.

@@ -1,5 +1,8 @@
 //! The vectors, and what must hold for any bytes.
 
+mod fake;
+mod fanout;
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 
