@@ -10,6 +10,7 @@ use super::border::left_of_ip6_after;
 use super::byte::{self, ALNUM, DIGIT, HEX, LABEL, WORD};
 use super::grammar::{Covers, Grammar};
 use super::names::Chain;
+use super::quick;
 use super::signs::lower;
 use crate::ident::{Address, Classes, Found, Token};
 use crate::view::escaped_from;
@@ -41,19 +42,22 @@ impl<C: Covers> Scan<'_, C> {
             from = anchors.collect(self.text, from);
             let mut number = 0;
             while let Some(anchor) = anchors.get(number) {
-                number += 1;
                 if anchor >= self.cursor {
-                    self.around(anchor, emit);
+                    self.around(anchor, anchors, number, emit);
                 }
+                number += 1;
             }
         }
     }
 
     #[inline]
-    fn around(&mut self, anchor: usize, emit: &mut impl FnMut(Token<'_>)) {
+    fn around(&mut self, anchor: usize, anchors: &Anchors, number: usize, emit: &mut impl FnMut(Token<'_>)) {
         if self.text[anchor] == b'.' {
-            self.around_dot(anchor, emit);
-        } else if self.has(Classes::IP6) {
+            match quick::ip4(self.text, anchors, number).filter(|_| self.has(Classes::IP4)) {
+                Some((start, end, bits)) => self.give(start, end, Found::Ip4(bits), emit),
+                None => self.around_dot(anchor, emit),
+            }
+        } else if self.has(Classes::IP6) && quick::may_be_ip6(self.text, anchors, number) {
             self.around_colon(anchor, emit);
         }
     }

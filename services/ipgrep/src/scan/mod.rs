@@ -7,6 +7,7 @@ mod byte;
 mod fast;
 mod grammar;
 mod names;
+mod quick;
 #[cfg(test)]
 pub(crate) mod reference;
 mod signs;
