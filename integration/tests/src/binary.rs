@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -55,6 +55,17 @@ impl Programs {
         command.current_dir(folder).env_clear().envs(env);
         Ok(command)
     }
+}
+
+/// Runs a command to its end with these bytes on standard input.
+///
+/// # Errors
+/// If it cannot be started or read.
+pub fn feed(mut command: Command, input: &[u8]) -> io::Result<Output> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input)?;
+    file.rewind()?;
+    command.stdin(file).output()
 }
 
 /// Runs a command to its end with a file, or nothing, on standard input.

@@ -4,6 +4,6 @@ mod binary;
 mod case;
 mod judge;
 
-pub use binary::{Error, Programs};
+pub use binary::{Error, Programs, feed};
 pub use case::{Case, Compare, Expect, cases, vectors};
 pub use judge::judge;
