@@ -27,6 +27,8 @@ struct Options {
     /// Old behaviours by name; short-site cuts and cleans labels as the old program did.
     #[arg(long, value_name = "WORD[,WORD]")]
     compat: Option<Compat>,
+    /// Texts to read.
+    file: Vec<PathBuf>,
     #[command(flatten)]
     map: MapArguments,
     #[command(flatten)]
@@ -35,8 +37,6 @@ struct Options {
     break_report: BreakArguments,
     #[command(flatten)]
     talk: Talk,
-    /// Texts to read.
-    file: Vec<PathBuf>,
 }
 
 /// How the program speaks.

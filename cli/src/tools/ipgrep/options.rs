@@ -58,14 +58,14 @@ pub(super) struct Options {
     /// Write each line of standard error as an object with program, code and text.
     #[arg(long)]
     json_errors: bool,
+    /// Texts to read.
+    pub(super) file: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) map: MapArguments,
     #[command(flatten)]
     pub(super) grammar: GrammarArguments,
     #[command(flatten)]
     pub(super) mask: MaskArguments,
-    /// Texts to read.
-    pub(super) file: Vec<PathBuf>,
 }
 
 impl Options {
