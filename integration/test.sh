@@ -39,7 +39,7 @@ no_needs() { true; }
 need_shellcheck() { have shellcheck || system shellcheck; }
 shell_scripts() { shellcheck -x .ci/run integration/*.sh integration/*/*.sh; }
 
-formatting() { cargo fmt --all --check; }
+formatting() { cargo fmt --all --check && cargo fmt --manifest-path integration/fuzz/Cargo.toml --check; }
 
 # Files of one concern: see CONTRIBUTING.md.
 file_sizes() {

@@ -18,8 +18,11 @@ fn table() -> String {
 
 fn row(table: &mut String, key: &Key) {
     let old: Vec<_> = key.old.iter().map(|name| format!("`{name}`")).collect();
-    let default = key.default.map_or_else(String::new, |text| format!("`\"{text}\"`"));
-    let default = default.replace("`\"\"`", "empty").replace("`\"", "`").replace("\"`", "`");
+    let default = match key.default {
+        None => String::new(),
+        Some("") => "empty".to_owned(),
+        Some(text) => format!("`{text}`"),
+    };
     let cells = [format!("`{}`", key.path), format!("`{}`", key.variable()), old.join(", "), default];
     let _ = writeln!(table, "| {} | {} |", cells.join(" | "), key.about);
 }

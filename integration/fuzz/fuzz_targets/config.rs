@@ -24,8 +24,8 @@ fuzz_target!(|data: &[u8]| {
 
 fn load(folder: &Path) {
     for family in [Family::Polybus, Family::Prisem] {
-        let loader = Loader::new(family).directory(folder).system_file(folder.join("none.toml"));
-        match loader.load() {
+        let sources = Loader::new(family).directory(folder).system_file(folder.join("none.toml"));
+        match sources.load() {
             Ok(loaded) => {
                 let _ = (loaded.effective.to_text(), loaded.effective.to_json().compact());
             }

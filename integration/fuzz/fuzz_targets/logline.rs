@@ -10,8 +10,10 @@ fuzz_target!(|data: &[u8]| {
     let record = Record::read(data);
     let json = record.to_json().compact();
     assert!(serde_json::from_str::<IgnoredAny>(&json).is_ok(), "no JSON: {json}");
-    let lines =
-        [record.shown(Timestamp::UNIX_EPOCH, Zone::Utc), record.shown_as_received(Timestamp::UNIX_EPOCH, Zone::Utc)];
+    let lines = [
+        record.shown(Timestamp::UNIX_EPOCH, Zone::Utc),
+        record.shown_as_received(Timestamp::UNIX_EPOCH, Zone::Utc),
+    ];
     for shown in lines {
         assert!(shown.ends_with('\n'));
         assert!(!shown.contains(|sign: char| sign.is_control() && sign != '\n' && sign != '\t'), "{shown:?}");

@@ -5,7 +5,9 @@
 use std::num::NonZeroUsize;
 
 use libfuzzer_sys::fuzz_target;
-use polybus_ipgrep::{Count, Map, MapFormat, MapOptions, MaskOptions, Masker, Output, RunOptions, Select, run};
+use polybus_ipgrep::{
+    Count, Map, MapFormat, MapOptions, MaskOptions, Masker, Output, RunOptions, Select, run,
+};
 
 const ALWAYS: &[u8] = b"192.0.2.0/24|ALPHA|CITYA\n2001:db8::/32|BRAVO|CITY B\n.example|CHARLIE|c.example\n0.0.0.0/1|x|1.2.3.4\n";
 
