@@ -183,6 +183,30 @@ impl<P, J: Journal<P>> Engine<P, J> {
         state.entries.get(token.slot).map(|entry| &entry.envelope.payload).ok_or(Error::Stale)
     }
 
+    /// Whether this consumer could be given a message, if there was one; `None`: it is not attached.
+    #[must_use]
+    pub fn has_credit(&self, consumer: ConsumerId) -> Option<bool> {
+        self.queue(consumer.queue).ok()?.consumers.may_take(consumer)
+    }
+
+    /// How many messages of a queue are ready; `None`: no such queue.
+    #[must_use]
+    pub fn ready(&self, queue: QueueId) -> Option<u64> {
+        self.queue(queue).ok().map(Queue::ready_count)
+    }
+
+    /// How many consumers are attached to a queue; `None`: no such queue.
+    #[must_use]
+    pub fn consumers(&self, queue: QueueId) -> Option<u32> {
+        self.queue(queue).ok().map(|state| state.consumers.attached())
+    }
+
+    /// Whether a consumer holds a message, also one that left and kept what it had.
+    #[must_use]
+    pub fn holds(&self, consumer: ConsumerId) -> bool {
+        self.queue(consumer.queue).is_ok_and(|state| state.consumers.holds(consumer))
+    }
+
     /// A fair share of what is ready for one of the consumers that wait for it: at least 1.
     #[must_use]
     pub fn fair_share(&self, queue: QueueId) -> usize {

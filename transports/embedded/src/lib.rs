@@ -1,1 +1,145 @@
 //! The embedded bus: the queue engine in this process.
+//!
+//! It is a product and not a mock (R-51): the same words, bounds, leases, dead letters and desk as on a broker, with
+//! a broker's failures left out because there is none. For programs on one machine, for tests, and for trying
+//! things out.
+//!
+//! `embedded:` is a fresh bus of its own; `embedded:NAME` is one bus for all who use that name in this process.
+//!
+//! What it can do: work queues with timed leases, counted attempts, delays, priorities, expiry and dead letters;
+//! topics with ephemeral subscriptions and durable groups; requests with one reply, a stream of replies, or the
+//! replies of all subscribers; the whole desk. What it cannot: survive the process (everything is in memory), reach
+//! another process, carry large bodies beside the queue, prove who sent a message. See [`capability()`].
+//!
+//! It needs a Tokio runtime with time enabled, for one timer per bus.
+//!
+//! ```
+//! use polybus_contract::{Arrival, ConsumeOptions, Intake, Message, Name, Queue, Topology, Transport, TransportExt};
+//! use polybus_embedded::Embedded;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> polybus_contract::Result<()> {
+//! let bus = Embedded::from_url("embedded:")?;
+//! let jobs = Name::new("jobs")?;
+//! bus.declare(&Topology::new().queue(Queue::new(jobs.clone()))).await?;
+//! bus.send(&jobs, Message::new("one")).await?;
+//!
+//! let mut deliveries = bus.consume(&Intake::Queue(jobs), ConsumeOptions::default()).await?;
+//! if let Some(Arrival::Item(delivery)) = deliveries.next().await {
+//!     assert_eq!(delivery.attempt(), 1);
+//!     delivery.ack().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod admin;
+mod bus;
+mod capability;
+mod config;
+mod connection;
+mod consume;
+mod error;
+mod publish;
+mod request;
+mod subscribe;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use polybus_contract::{
+    Admin, ConsumeOptions, Declared, Delivery, DrainReport, Health, Incoming, Intake, Message, Name,
+    Operation, Profile, PublishOptions, Receipt, Reply, ReplyOptions, ReplyTo, RequestOptions, Result,
+    SubscribeOptions, Target, Topology, Transport,
+};
+
+pub use capability::capability;
+pub use config::{Config, SCHEME};
+
+use connection::Handle;
+
+/// A handle on an embedded bus.
+///
+/// Streams and deliveries belong to the handle they came from: draining it ends them, and leaves other handles on
+/// the same bus as they are. Messages stay in the bus as long as any handle or stream on it lives.
+#[derive(Debug)]
+pub struct Embedded {
+    handle: Arc<Handle>,
+}
+
+impl Embedded {
+    /// A bus as `config` says; without I/O.
+    ///
+    /// # Errors
+    /// [`Conflict`](polybus_contract::Kind::Conflict) if a bus of that name is in use with other options.
+    pub fn new(config: Config) -> Result<Self> {
+        Ok(Self { handle: connection::open(config)? })
+    }
+
+    /// A bus by its URL; see [`Config`].
+    ///
+    /// # Errors
+    /// As [`Config::from_url`] and [`Embedded::new`].
+    pub fn from_url(url: &str) -> Result<Self> {
+        Self::new(Config::from_url(url)?)
+    }
+}
+
+#[async_trait]
+impl Transport for Embedded {
+    fn profile(&self) -> Profile {
+        capability::profile(&self.handle.bus)
+    }
+
+    /// There is nothing to connect to.
+    async fn connect(&self, _within: Duration) -> Result<()> {
+        self.handle.open(Operation::Connect)
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<Declared> {
+        self.handle.declare(topology)
+    }
+
+    async fn publish(&self, to: &Target, message: Message, options: PublishOptions) -> Result<Receipt> {
+        self.handle.publish(to, message, options).await
+    }
+
+    async fn consume(&self, from: &Intake, options: ConsumeOptions) -> Result<Incoming<Delivery>> {
+        self.handle.consume(from, options)
+    }
+
+    async fn subscribe(&self, topic: &Name, options: SubscribeOptions) -> Result<Incoming<Message>> {
+        self.handle.subscribe(topic, options)
+    }
+
+    async fn request(
+        &self,
+        to: &Target,
+        message: Message,
+        options: RequestOptions,
+    ) -> Result<Incoming<Reply>> {
+        self.handle.request(to, message, options).await
+    }
+
+    async fn reply(&self, to: &ReplyTo, message: Message, options: ReplyOptions) -> Result<Receipt> {
+        self.handle.reply(to, message, options).await
+    }
+
+    fn health(&self) -> Health {
+        self.handle.health()
+    }
+
+    async fn drain(&self, within: Duration) -> DrainReport {
+        self.handle.drain(within).await
+    }
+
+    fn admin(&self) -> Option<&dyn Admin> {
+        Some(self)
+    }
+
+    async fn health_changed(&self) {
+        self.handle.health_changed().await;
+    }
+}

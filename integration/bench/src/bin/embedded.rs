@@ -1,0 +1,134 @@
+//! The embedded bus beside a bare channel: the same messages, the same runtime, one task that produces and one that
+//! consumes. On the bus each message is sent confirmed, delivered under a lease, and acknowledged.
+//!
+//! `cargo run --release -p polybus-bench --bin embedded [messages per round]`
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use polybus_bench::{Spread, machine, say};
+use polybus_contract::{
+    Arrival, Checked, ConsumeOptions, Delivery, Error, Incoming, Intake, Kind, Message, Name, Operation,
+    PublishOptions, Queue, Result, Target, Topology, Transport, WhenFull,
+};
+use polybus_embedded::Embedded;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+const ROUNDS: usize = 9;
+/// Slots of the channel, and what may wait in the queue.
+const BOUND: u32 = 1024;
+
+fn main() -> Result<()> {
+    let messages = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    say(&machine());
+    say(&format!("{messages} messages of 1 KiB (shared) with an id, {ROUNDS} rounds, sides in turn"));
+    let single = Builder::new_current_thread().enable_all().build().map_err(|error| fault(&error))?;
+    compare("one thread", &single, messages)?;
+    let multi =
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| fault(&error))?;
+    compare("two threads", &multi, messages)
+}
+
+fn compare(flavour: &str, runtime: &Runtime, messages: u64) -> Result<()> {
+    let (mut channel, mut bus, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    runtime.block_on(through_channel(messages))?;
+    runtime.block_on(through_bus(messages))?;
+    for _ in 0..ROUNDS {
+        let bare = runtime.block_on(through_channel(messages))?;
+        let full = runtime.block_on(through_bus(messages))?;
+        ratio.push(bare.as_secs_f64() / full.as_secs_f64());
+        channel.push(bare);
+        bus.push(full);
+    }
+    say(&format!("{flavour:12} bare mpsc channel  {}", Spread::of(messages, &channel)));
+    say(&format!("{flavour:12} embedded bus       {}", Spread::of(messages, &bus)));
+    let Spread { median, least, most } = Spread::over(ratio);
+    say(&format!("{flavour:12} bus / channel      {median:>12.2}    (from {least:.2} to {most:.2})"));
+    Ok(())
+}
+
+/// The same messages on both sides. Ids are given, so that neither side pays for making them.
+fn message(n: u64, payload: &Bytes) -> Message {
+    Message::new(payload.clone()).with_id(Uuid::from_u64_pair(n, 7))
+}
+
+fn payload() -> Bytes {
+    Bytes::from(vec![7; 1024])
+}
+
+async fn through_channel(messages: u64) -> Result<Duration> {
+    let (sender, mut receiver) = mpsc::channel(BOUND as usize);
+    let start = Instant::now();
+    let producer = tokio::spawn(async move {
+        let payload = payload();
+        for n in 0..messages {
+            if sender.send(message(n, &payload)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let consumer = tokio::spawn(async move {
+        let mut count = 0;
+        while let Some(message) = receiver.recv().await {
+            black_box(message);
+            count += 1;
+        }
+        count
+    });
+    producer.await.map_err(|error| fault(&error))?;
+    let count: u64 = consumer.await.map_err(|error| fault(&error))?;
+    enough(count, messages)?;
+    Ok(start.elapsed())
+}
+
+async fn through_bus(messages: u64) -> Result<Duration> {
+    let bus: Arc<dyn Transport> = Arc::new(Checked::new(Arc::new(Embedded::from_url("embedded:")?)));
+    let name = Name::new("bench")?;
+    let mut queue = Queue::new(name.clone());
+    queue.bounds.messages = BOUND.into();
+    bus.declare(&Topology::new().queue(queue)).await?;
+    let options = ConsumeOptions::default().with_credit(BOUND);
+    let deliveries = bus.consume(&Intake::Queue(name.clone()), options).await?;
+    let start = Instant::now();
+    let producer = tokio::spawn(produce(bus.clone(), Target::Queue(name), messages));
+    let consumer = tokio::spawn(consume(deliveries, messages));
+    producer.await.map_err(|error| fault(&error))??;
+    let count = consumer.await.map_err(|error| fault(&error))??;
+    enough(count, messages)?;
+    Ok(start.elapsed())
+}
+
+async fn produce(bus: Arc<dyn Transport>, target: Target, messages: u64) -> Result<()> {
+    let payload = payload();
+    let options = PublishOptions::default().with_when_full(WhenFull::Wait);
+    for n in 0..messages {
+        bus.publish(&target, message(n, &payload), options.clone()).await?;
+    }
+    Ok(())
+}
+
+async fn consume(mut deliveries: Incoming<Delivery>, messages: u64) -> Result<u64> {
+    let mut count = 0;
+    while count < messages {
+        let Some(Arrival::Item(delivery)) = deliveries.next().await else { break };
+        black_box(delivery.message());
+        delivery.ack().await?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn enough(count: u64, messages: u64) -> Result<()> {
+    if count == messages {
+        return Ok(());
+    }
+    Err(fault(&format!("{count} of {messages} messages arrived")))
+}
+
+fn fault(what: &impl ToString) -> Error {
+    Error::new(Kind::Internal, Operation::Handle).with_detail(what.to_string())
+}

@@ -1,0 +1,60 @@
+//! What the embedded bus can do.
+
+use polybus_contract::{AttemptGrade, Capability, Durability, Fidelity, LeaseGrade, Profile, SettleGrade};
+
+use crate::bus::Bus;
+use crate::config::Config;
+
+/// The most an embedded bus can do, with the default options.
+///
+/// It keeps everything in memory: its durability is [`Durability::Volatile`], and attempts are forgotten with the
+/// messages they belong to. Large bodies beside the queue are not offered: there is no place beside it.
+#[must_use]
+pub fn capability() -> Capability {
+    of(&Config::default())
+}
+
+pub(crate) fn of(config: &Config) -> Capability {
+    Capability {
+        queue: true,
+        confirm: true,
+        retry_delay: true,
+        send_delay: true,
+        dead_letters: true,
+        uncounted_release: true,
+        set_credit: true,
+        priority: true,
+        expiry: true,
+        sender_order: true,
+        topic: true,
+        topic_group: true,
+        topic_confirm: true,
+        gap_count: true,
+        live_subscribe: true,
+        request: true,
+        no_responder: true,
+        reply_confirm: true,
+        reply_stream: true,
+        scatter: true,
+        inspect: true,
+        browse_ready: true,
+        browse_dead: true,
+        purge: true,
+        redrive: true,
+        remove: true,
+        durability: Durability::Volatile,
+        settle: SettleGrade::Confirmed,
+        attempts: AttemptGrade::Volatile,
+        lease: LeaseGrade::Timed,
+        lease_limit: None,
+        max_message: Some(config.max_message),
+        max_priority: u8::MAX,
+        dedup_window: config.dedup_window,
+        ..Capability::default()
+    }
+}
+
+/// Messages are kept as they are, so every property is carried.
+pub(crate) fn profile(bus: &Bus) -> Profile {
+    Profile::new(crate::config::SCHEME, bus.instance.clone(), of(&bus.config), Fidelity::all())
+}

@@ -1,0 +1,447 @@
+//! Consuming from queues, dead letters and groups; settling and renewing.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use polybus_contract::{
+    Arrival, ConsumeOptions, Death, Delivery, End, Gap, GapCause, Hold, Incoming, Intake, Keep, Kind,
+    LeaseTerms, Message, Name, Operation, Outcome, Reason, Result, Settling, Source, UnixMillis,
+};
+use polybus_queue::{ConsumerId, Leaving, Now, Token};
+use tokio::task::coop;
+
+use crate::bus::{Bus, State, Wakes};
+use crate::connection::Handle;
+use crate::error::{refuse, refused};
+
+/// Messages taken under one lock at most: enough to make the lock cheap, few enough to keep sharing fair.
+const BATCH: usize = 64;
+
+/// One consumer, seen from the bus, from its stream and from its deliveries.
+pub(crate) struct Reader {
+    handle: Arc<Handle>,
+    pub(crate) consumer: ConsumerId,
+    /// What its deliveries say: the queue, or the topic of the group.
+    queue: Name,
+    group: bool,
+    lease: Duration,
+    pub(crate) intake: String,
+    pub(crate) label: String,
+    inner: Mutex<Inner>,
+    /// Parked because its credit is used up. Read and written under the bus's lock.
+    starved: AtomicBool,
+    /// On the list of those that wait for messages. Read and written under the bus's lock.
+    listed: AtomicBool,
+    /// Its stream was dropped.
+    gone: AtomicBool,
+    pub(crate) arrived: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Handed out by the engine, not yet seen by anyone.
+    buffer: VecDeque<Raw>,
+    waker: Option<Waker>,
+    end: Option<End>,
+    /// When it last took something or found nothing, since the bus's start.
+    moved: Duration,
+}
+
+struct Raw {
+    token: Token,
+    message: Message,
+    attempt: u32,
+    until: Duration,
+}
+
+enum Next {
+    Item(Raw),
+    Ended(End),
+    Nothing,
+}
+
+enum Filled {
+    Some,
+    Gap(u64),
+    Parked,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("intake", &self.intake)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Attaches a consumer. It is live when this returns.
+    pub(crate) fn consume(
+        self: &Arc<Self>,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        self.takes_in(Operation::Consume)?;
+        if options.credit == 0 || options.lease.is_some_and(|lease| lease.is_zero()) {
+            return Err(refuse(Kind::InvalidOption, Operation::Consume, from)
+                .with_detail("credit and lease must not be zero"));
+        }
+        let (engine_name, queue) = engine_name(from);
+        let (consumer, lease, moved) = self
+            .bus
+            .with(|state, now, _| {
+                let found = state.engine.find(&engine_name).ok_or(polybus_queue::Error::NoSuchQueue)?;
+                let of_queue = state.engine.figures(found)?.options.lease.unwrap_or(Duration::MAX);
+                let consumer = state.engine.attach(found, options.credit, options.lease)?;
+                Ok((consumer, options.lease.unwrap_or(of_queue), now.since_start))
+            })
+            .map_err(|refusal| refused(refusal, Operation::Consume, from))?;
+        let reader = Arc::new(Reader {
+            handle: self.clone(),
+            consumer,
+            queue,
+            group: matches!(from, Intake::Group { .. }),
+            lease,
+            intake: from.to_string(),
+            label: options.label,
+            inner: Mutex::new(Inner { moved, ..Inner::default() }),
+            starved: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            arrived: AtomicU64::new(0),
+        });
+        self.add_reader(&reader);
+        Ok(Incoming::new(Deliveries { reader }))
+    }
+}
+
+/// How the engine names an intake, and what its deliveries say they came from.
+pub(crate) fn engine_name(intake: &Intake) -> (String, Name) {
+    match intake {
+        Intake::Queue(name) => (name.to_string(), name.clone()),
+        Intake::Group { topic, group } => (format!("{topic}@{group}"), topic.clone()),
+    }
+}
+
+/// The stream of a consumer. All state is in the reader, so a dropped `next` loses nothing.
+struct Deliveries {
+    reader: Arc<Reader>,
+}
+
+impl fmt::Debug for Deliveries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reader.fmt(f)
+    }
+}
+
+impl Source<Delivery> for Deliveries {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
+        // A reader that never finds its queue empty still lets others on its thread have a turn (C4).
+        let progress = ready!(coop::poll_proceed(context));
+        let next = self.reader.poll_next(context);
+        if next.is_ready() {
+            progress.made_progress();
+        }
+        next
+    }
+
+    fn set_credit(&mut self, credit: u32) -> Result<()> {
+        self.reader.set_credit(credit)
+    }
+
+    fn stop(&mut self) {
+        self.reader.leave(End::Stopped, Leaving::Keep);
+    }
+}
+
+impl Drop for Deliveries {
+    fn drop(&mut self) {
+        self.reader.leave(End::Stopped, Leaving::Keep);
+        self.reader.gone.store(true, Ordering::Release);
+        self.reader.handle.remove_reader();
+    }
+}
+
+impl Reader {
+    fn bus(&self) -> &Arc<Bus> {
+        &self.handle.bus
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll_next(self: &Arc<Self>, context: &Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
+        loop {
+            match self.next() {
+                Next::Item(raw) => return Poll::Ready(Ok(Arrival::Item(self.delivery(raw)))),
+                Next::Ended(end) => return Poll::Ready(Err(end)),
+                Next::Nothing => {}
+            }
+            match self.fill(context.waker()) {
+                Filled::Some => {}
+                Filled::Gap(missed) => {
+                    self.bus().count_missed(missed);
+                    let gap = Gap { missed: Some(missed), cause: GapCause::Bound };
+                    return Poll::Ready(Ok(Arrival::Gap(gap)));
+                }
+                Filled::Parked => return Poll::Pending,
+            }
+        }
+    }
+
+    fn next(&self) -> Next {
+        let mut lost = Vec::new();
+        let mut inner = self.inner();
+        while let Some(raw) = inner.buffer.pop_front() {
+            // What lay here longer than its lease is someone else's by now.
+            if raw.until == Duration::MAX || raw.until > self.bus().since_start() {
+                return Next::Item(raw);
+            }
+            lost.push(raw);
+        }
+        inner.end.clone().map_or(Next::Nothing, Next::Ended)
+    }
+
+    fn delivery(self: &Arc<Self>, raw: Raw) -> Delivery {
+        self.handle.out.fetch_add(1, Ordering::AcqRel);
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+        let hold = Arc::new(Held { reader: self.clone(), token: raw.token });
+        Delivery::new(raw.message, self.queue.clone(), raw.attempt, LeaseTerms::Timed(self.lease), hold)
+    }
+
+    /// Takes what is ready, within credit and a fair share; with nothing there, waits to be woken.
+    fn fill(self: &Arc<Self>, waker: &Waker) -> Filled {
+        self.bus().with(|state, now, wakes| {
+            if self.group
+                && let Ok(missed @ 1..) = state.engine.take_gap(self.consumer.queue())
+            {
+                return Filled::Gap(missed);
+            }
+            let taken = self.take(state, now);
+            if taken > 0 {
+                wakes.room();
+                return Filled::Some;
+            }
+            self.park(state, now, waker)
+        })
+    }
+
+    fn take(&self, state: &mut State, now: Now) -> usize {
+        let share = state.engine.fair_share(self.consumer.queue()).min(BATCH);
+        let until = now.since_start.saturating_add(self.lease);
+        let mut inner = self.inner();
+        inner.moved = now.since_start;
+        for taken in 0..share {
+            match state.engine.take(self.consumer, now) {
+                Ok(Some(handed)) => {
+                    let mut message = handed.payload.clone();
+                    if let Some(death) = handed.death {
+                        message = message.with_death(death_of(death, &self.queue));
+                    }
+                    let (token, attempt) = (handed.token, handed.attempt);
+                    inner.buffer.push_back(Raw { token, message, attempt, until });
+                }
+                Ok(None) => return taken,
+                Err(refusal) => {
+                    let gone = refused(refusal, Operation::Consume, &self.intake);
+                    inner.end.get_or_insert(End::Failed(gone));
+                    return taken + 1;
+                }
+            }
+        }
+        share
+    }
+
+    fn park(self: &Arc<Self>, state: &mut State, now: Now, waker: &Waker) -> Filled {
+        let mut inner = self.inner();
+        if inner.end.is_some() {
+            return Filled::Some;
+        }
+        inner.moved = now.since_start;
+        if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            inner.waker = Some(waker.clone());
+        }
+        drop(inner);
+        let starved = state.engine.has_credit(self.consumer) == Some(false);
+        self.starved.store(starved, Ordering::Relaxed);
+        if !starved && !self.listed.swap(true, Ordering::Relaxed) {
+            state.wait(self.consumer.queue(), self.clone());
+        }
+        Filled::Parked
+    }
+
+    /// Taken off the list of those that wait, to be woken.
+    pub(crate) fn unlist(&self) -> Option<Waker> {
+        self.listed.store(false, Ordering::Relaxed);
+        self.inner().waker.clone()
+    }
+
+    /// Credit came back: a reader that was parked for want of it looks again.
+    fn fed(&self, wakes: &mut Wakes) {
+        if self.starved.swap(false, Ordering::Relaxed) {
+            wakes.push(self.inner().waker.clone());
+        }
+    }
+
+    fn set_credit(&self, credit: u32) -> Result<()> {
+        if credit == 0 {
+            return Err(refuse(Kind::InvalidOption, Operation::Credit, &self.intake)
+                .with_detail("credit must be at least 1"));
+        }
+        self.bus().with(|state, now, wakes| {
+            let set = state.engine.set_credit(self.consumer, credit);
+            set.map_err(|refusal| match refusal {
+                polybus_queue::Error::NoSuchConsumer => crate::error::closed(Operation::Credit),
+                other => refused(other, Operation::Credit, &self.intake),
+            })?;
+            let held = state.engine.in_hand(self.consumer).unwrap_or(0);
+            self.release(state, now, held.saturating_sub(credit) as usize);
+            self.fed(wakes);
+            Ok(())
+        })
+    }
+
+    /// Gives back up to `most` messages that nobody has seen, the newest first.
+    fn release(&self, state: &mut State, now: Now, most: usize) -> u64 {
+        let mut inner = self.inner();
+        let keep = inner.buffer.len().saturating_sub(most);
+        let back = inner.buffer.split_off(keep);
+        drop(inner);
+        let release =
+            |raw: &Raw| state.engine.settle(raw.token, polybus_queue::Outcome::Release, now).is_ok();
+        back.iter().map(release).filter(|released| *released).count() as u64
+    }
+
+    /// Ends the stream: gives back what nobody has seen, and lets the rest be settled or, as `leaving` says, takes
+    /// it back too. Returns how many were given back unseen.
+    pub(crate) fn leave(self: &Arc<Self>, end: End, leaving: Leaving) -> u64 {
+        self.bus().with(|state, now, wakes| {
+            let returned = self.release(state, now, usize::MAX);
+            if state.engine.detach(self.consumer, leaving, now).is_err() && leaving != Leaving::Keep {
+                // It had left before; what it kept then is taken back now. A removed queue has nothing to give.
+                let _ = state.engine.recall(self.consumer, leaving, now);
+            }
+            self.listed.store(false, Ordering::Relaxed);
+            state.unwait(self.consumer.queue(), self, wakes);
+            let mut inner = self.inner();
+            inner.end.get_or_insert(end);
+            wakes.push(inner.waker.take());
+            returned
+        })
+    }
+
+    /// Whether its stream is gone and none of its deliveries is out.
+    pub(crate) fn is_over(&self) -> bool {
+        self.gone.load(Ordering::Acquire) && !self.bus().look(|state| state.engine.holds(self.consumer))
+    }
+
+    /// Messages in hand, credit left, and how long nothing moved.
+    pub(crate) fn stalled(&self, state: &State, now: Duration) -> Option<Duration> {
+        let credit = state.engine.has_credit(self.consumer)?;
+        let ready = state.engine.ready(self.consumer.queue()).is_some_and(|ready| ready > 0);
+        let waits = ready || !self.inner().buffer.is_empty();
+        (credit && waits).then(|| now.saturating_sub(self.inner().moved))
+    }
+
+    /// Deliveries out and unsettled, those that nobody has seen yet not counted.
+    pub(crate) fn seen(&self, state: &State) -> Option<u32> {
+        let held = state.engine.in_hand(self.consumer)?;
+        Some(held.saturating_sub(u32::try_from(self.inner().buffer.len()).unwrap_or(u32::MAX)))
+    }
+
+    fn settle(&self, token: Token, outcome: Outcome) -> Result<()> {
+        let settled = self.bus().with(|state, now, wakes| {
+            let settled = settle_with(state, token, outcome, now);
+            self.fed(wakes);
+            settled
+        });
+        self.handle.given_back(settled.is_ok());
+        settled.map_err(|refusal| refused(refusal, Operation::Settle, &self.intake))
+    }
+}
+
+fn settle_with(
+    state: &mut State,
+    token: Token,
+    outcome: Outcome,
+    now: Now,
+) -> Result<(), polybus_queue::Error> {
+    use polybus_queue::Outcome as Engine;
+    let outcome = match outcome {
+        Outcome::Ack => return state.engine.ack(token, now),
+        Outcome::Retry { after, error } => Engine::Retry { after, error },
+        Outcome::Reject { reason, error, keep } => {
+            let keep = match keep {
+                Keep::Body => polybus_queue::Keep::Whole,
+                Keep::Nothing => polybus_queue::Keep::Nothing,
+                Keep::Substitute(body) => {
+                    let message = state.engine.peek(token, now)?.clone().with_body(body);
+                    let size = message.size();
+                    polybus_queue::Keep::Substitute(message, size)
+                }
+            };
+            Engine::Reject { reason: reason_word(&reason), error, keep }
+        }
+        Outcome::Release => Engine::Release,
+        // Whatever else there may be one day is at least not lost.
+        _ => Engine::Dropped,
+    };
+    state.engine.settle(token, outcome, now)
+}
+
+fn reason_word(reason: &Reason) -> polybus_queue::Reason {
+    match reason {
+        Reason::Attempts => polybus_queue::Reason::Spent,
+        Reason::Expired => polybus_queue::Reason::Expired,
+        other => polybus_queue::Reason::Rejected(other.as_str().to_owned().into()),
+    }
+}
+
+/// A death in the contract's words. The origin of a group's dead letter is its topic, which `intake` names.
+pub(crate) fn death_of(death: &polybus_queue::Death, intake: &Name) -> Death {
+    let time = |unix_ms: u64| UnixMillis(i64::try_from(unix_ms).unwrap_or(i64::MAX));
+    Death {
+        reason: match &death.reason {
+            polybus_queue::Reason::Spent => Reason::Attempts,
+            polybus_queue::Reason::Expired => Reason::Expired,
+            polybus_queue::Reason::Rejected(word) => Reason::from(&**word),
+        },
+        error: death.last_error.as_deref().map(str::to_owned),
+        attempts: death.attempts,
+        first: death.first_unix_ms.map(time),
+        at: time(death.died_unix_ms),
+        queue: Name::new(&*death.origin).unwrap_or_else(|_| intake.clone()),
+        whole: death.whole,
+    }
+}
+
+/// The bus's side of one delivery.
+struct Held {
+    reader: Arc<Reader>,
+    token: Token,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("intake", &self.reader.intake).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Hold for Held {
+    fn settle(self: Arc<Self>, outcome: Outcome) -> Settling {
+        Settling::done(self.reader.settle(self.token, outcome))
+    }
+
+    async fn renew(&self) -> Result<Option<Duration>> {
+        let renewed = self.reader.bus().with(|state, now, _| state.engine.renew(self.token, now));
+        renewed.map_err(|refusal| refused(refusal, Operation::Renew, &self.reader.intake))
+    }
+}
