@@ -24,7 +24,9 @@ fn page() -> String {
     let mut page = String::from(HEAD);
     heading(&mut page);
     for feature in Feature::ALL {
-        row(&mut page, feature.name(), feature.text(), |can| if can.has(*feature) { "yes" } else { "no" }.to_owned());
+        row(&mut page, feature.name(), feature.text(), |can| {
+            if can.has(*feature) { "yes" } else { "no" }.to_owned()
+        });
     }
     page.push_str("\n## Limits\n\n");
     heading(&mut page);
