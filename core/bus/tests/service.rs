@@ -171,7 +171,7 @@ async fn limits_are_told_on_both_sides() {
     let called = stage.client().call(say("large")).await.unwrap();
     assert_eq!((called.reply.retcode, called.reply.error.unwrap().code.as_str()), (65, "too-large"));
     let called = stage.client().call(say(&"x".repeat(1000))).await.unwrap();
-    assert_eq!(called.reply.error.unwrap().code, "bad-frame");
+    assert_eq!(called.reply.error.unwrap().code, "too-large");
     let error = stage.client().with_max_bytes(500).call(say(&"x".repeat(1000))).await.unwrap_err();
     assert!(matches!(error, CallError::Unwritable(_)));
     assert_eq!(error.exit_code(), 65);
