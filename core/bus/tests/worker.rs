@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use polybus::{
     Bus, Handler, Intake, Job, Keep, Kind, Message, Name, Nobody, Place, Queue, Reason, RequestOptions,
-    Shutdown, Topology, Transport, TransportExt, Verdict, Worker, async_trait,
+    Shutdown, Topology, TransportExt, Verdict, Worker, async_trait,
 };
 use tokio::sync::Notify;
 
