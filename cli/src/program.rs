@@ -1,23 +1,23 @@
-//! The programs in this executable, and how each is begun.
+//! The programs in this executable, and how each is found and begun.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::{Command, CommandFactory, FromArgMatches, Parser};
 
-use crate::console::{Notices, Outcome, Parsed, command, finish, parse};
-use crate::{commands, tools};
+use crate::console::{Failure, Notices, Outcome, Parsed, command, finish, parse, tell};
+use crate::{commands, legacy, tools};
+
+/// The name of the whole.
+const OWN_NAME: &str = "polybus";
 
 /// One program: a subcommand of polybus, or an old program by its own name.
 pub(crate) struct Program {
     /// Its name.
     pub(crate) name: &'static str,
-    /// Does it.
-    pub(crate) run: fn(&Called, Vec<OsString>) -> ExitCode,
-    /// Its options, for help texts.
-    pub(crate) options: fn() -> Command,
-    /// Whether it is left out of listings.
-    pub(crate) hidden: bool,
+    run: fn(&Called, Vec<OsString>) -> ExitCode,
+    options: fn() -> Command,
+    hidden: bool,
 }
 
 /// How a program was called.
@@ -34,32 +34,30 @@ impl Called {
     pub(crate) fn word(&self) -> String {
         self.name.replace(' ', "-")
     }
-
-    /// The same call, one subcommand further.
-    pub(crate) fn with(&self, subcommand: &str) -> Self {
-        Self { name: format!("{} {subcommand}", self.name), by_old_name: self.by_old_name }
-    }
 }
 
 macro_rules! programs {
-    ($($name:literal => $($path:ident)::+ $(, $hidden:ident)?;)*) => {
+    ($($name:literal => $($path:ident)::+ $(($how:ident))?;)*) => {
         &[$(Program {
             name: $name,
-            run: $($path)::+::run,
+            run: programs!(run $($path)::+ $($how)?),
             options: <$($path)::+::Options as CommandFactory>::command,
-            hidden: programs!(@ $($hidden)?),
+            hidden: programs!(hidden $($how)?),
         }),*]
     };
-    (@) => { false };
-    (@ hidden) => { true };
+    // Tools need no more than the name that they were called by.
+    (run $($path:ident)::+ tool) => { |called, words| $($path)::+::run(&called.name, words) };
+    (run $($path:ident)::+ $(hidden)?) => { $($path)::+::run };
+    (hidden hidden) => { true };
+    (hidden $(tool)?) => { false };
 }
 
 /// The subcommands of polybus.
-pub(crate) const SUBCOMMANDS: &[Program] = programs! {
+const SUBCOMMANDS: &[Program] = programs! {
     "anon" => commands::anon;
     "crosscor" => commands::crosscor;
-    "ipgrep" => tools::ipgrep;
-    "cumdist" => tools::cumdist;
+    "ipgrep" => tools::ipgrep (tool);
+    "cumdist" => tools::cumdist (tool);
     "call" => commands::call;
     "serve" => commands::serve;
     "log" => commands::log;
@@ -68,19 +66,19 @@ pub(crate) const SUBCOMMANDS: &[Program] = programs! {
     "install-links" => commands::install_links;
     "completions" => commands::completions;
     "man" => commands::man;
-    "reference" => commands::reference, hidden;
+    "reference" => commands::reference (hidden);
 };
 
 /// The old programs (0).
 pub(crate) const OLD_NAMES: &[Program] = programs! {
     "anon_client" => commands::anon;
-    "anon_server" => commands::server::anon;
-    "crosscor" => tools::crosscor;
+    "anon_server" => legacy::anon_server;
+    "crosscor" => tools::crosscor (tool);
     "crosscor_client" => commands::crosscor;
-    "crosscor_server" => commands::server::crosscor;
-    "cumdist" => tools::cumdist;
-    "ipgrep" => tools::ipgrep;
-    "logmon" => commands::logmon;
+    "crosscor_server" => legacy::crosscor_server;
+    "cumdist" => tools::cumdist (tool);
+    "ipgrep" => tools::ipgrep (tool);
+    "logmon" => legacy::logmon;
 };
 
 impl Program {
@@ -88,4 +86,90 @@ impl Program {
     pub(crate) fn described(&self) -> Command {
         command(self.name, (self.options)()).hide(self.hidden)
     }
+
+    fn find(programs: &'static [Self], name: &str) -> Option<&'static Self> {
+        programs.iter().find(|program| program.name == name)
+    }
+}
+
+/// One worker, one client and one log monitor over any message bus.
+///
+/// The bus is a URL (`--bus`, `POLYBUS_BUS`, `polybus.toml`). Without one, a client uses a bus inside its own process and
+/// starts the worker it needs there.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES, arg_required_else_help = false)]
+struct Root {
+    /// Print the settings in effect, as `polybus config` does.
+    #[arg(long)]
+    show_config: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  polybus anon -r report.txt -m map.txt       a text with the networks of a map masked
+  polybus crosscor -m map.txt report.txt      which of ours are in it, and with whom
+  polybus serve anon crosscor --bus URL       workers for others
+  polybus check --bus URL                     what a bus can do
+  polybus install-links ~/bin                 the old program names
+";
+
+/// All subcommands as one command, for help, completions and manuals.
+pub(crate) fn root() -> Command {
+    let subcommands = SUBCOMMANDS.iter().map(|program| {
+        let path = format!("{OWN_NAME} {}", program.name);
+        command(&path, (program.options)()).name(program.name).hide(program.hidden)
+    });
+    command(OWN_NAME, Root::command()).subcommands(subcommands).subcommand_required(true)
+}
+
+/// Runs the program with this name: an old one, else polybus.
+pub(crate) fn run(name: &str, words: Vec<OsString>) -> ExitCode {
+    match Program::find(OLD_NAMES, name) {
+        Some(program) => (program.run)(&Called { name: name.to_owned(), by_old_name: true }, words),
+        None => run_subcommand(&words),
+    }
+}
+
+fn run_subcommand(words: &[OsString]) -> ExitCode {
+    let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let (name, words) = match first {
+        "--show-config" => ("config", words[1..].to_vec()),
+        "help" if words.len() > 1 => (words[1].to_str().unwrap_or_default(), vec![OsString::from("--help")]),
+        name => (name, words.get(1..).unwrap_or_default().to_vec()),
+    };
+    match Program::find(SUBCOMMANDS, name) {
+        Some(program) => {
+            (program.run)(&Called { name: format!("{OWN_NAME} {name}"), by_old_name: false }, words)
+        }
+        None => finish(told(name, words), &Notices::new(OWN_NAME, false)),
+    }
+}
+
+/// Help and version, or what is wrong with the first word.
+fn told(name: &str, rest: Vec<OsString>) -> Outcome {
+    let names: Vec<_> =
+        SUBCOMMANDS.iter().filter(|program| !program.hidden).map(|program| program.name).collect();
+    if matches!(name, "-h" | "--help" | "help" | "-V" | "--version") {
+        let word = if name == "help" { "--help" } else { name };
+        return tell(root(), std::iter::once(OsString::from(word)).chain(rest).collect());
+    }
+    let wrong = if name.is_empty() { "no command".to_owned() } else { format!("no command {name}") };
+    Err(Failure::usage(format!("{wrong}; there are {}; `polybus --help` explains them", names.join(", "))))
+}
+
+/// Reads the command line of a program that needs no bus, and does its work.
+pub(crate) fn begin<Options>(
+    called: &Called,
+    words: Vec<OsString>,
+    work: fn(Options, &Notices) -> Outcome,
+) -> ExitCode
+where
+    Options: CommandFactory + FromArgMatches,
+{
+    let notices = Notices::for_command_line(&called.name, &words);
+    let outcome = parse::<Options>(&called.name, words).and_then(|parsed| match parsed {
+        Parsed::Run(options) => work(options, &notices),
+        Parsed::Told => Ok(()),
+    });
+    finish(outcome, &notices)
 }

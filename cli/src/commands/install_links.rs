@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::console::{Failure, Outcome, print};
 use crate::program::{Called, OLD_NAMES, begin};
 
-/// Make a link for every old program name, so that scripts find anon_client, logmon and the others.
+/// Make a link for every old program name, so that scripts find `anon_client`, `logmon` and the others.
 ///
 /// A link that is already right is kept. A file or a link to something else is never touched without --force, a
 /// folder not even then.
@@ -76,12 +76,18 @@ fn install(options: &Options) -> Outcome {
     if refused == 0 {
         return Ok(());
     }
-    Err(Failure::refused("exists", format!("{refused} names are taken by other files; --force replaces files")))
+    Err(Failure::refused(
+        "exists",
+        format!("{refused} names are taken by other files; --force replaces files"),
+    ))
 }
 
 fn line(name: &str, path: &Path, state: State, json: bool) -> String {
     if json {
-        return format!("{}\n", json!({"name": name, "path": path.to_string_lossy(), "state": state.as_str()}));
+        return format!(
+            "{}\n",
+            json!({"name": name, "path": path.to_string_lossy(), "state": state.as_str()})
+        );
     }
     format!("{:8} {}\n", state.as_str(), path.display())
 }

@@ -44,7 +44,10 @@ fn section(page: &mut String, command: &Command, name: &str, level: usize) {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let usage = command.render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim_end();
-    add(page, format_args!("\n{} {name}\n\n{}\n\n```text\n{usage}\n```\n", "#".repeat(level), about.trim_end()));
+    add(
+        page,
+        format_args!("\n{} {name}\n\n{}\n\n```text\n{usage}\n```\n", "#".repeat(level), about.trim_end()),
+    );
     arguments(page, &command);
     if let Some(text) = command.get_after_long_help().or(command.get_after_help()) {
         add(page, format_args!("\n```text\n{}\n```\n", text.to_string().trim_end()));

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use clap::error::ErrorKind;
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::{Failure, Outcome, write_result};
 
@@ -37,10 +37,25 @@ pub(crate) fn parse<Options>(program: &str, words: Vec<OsString>) -> Outcome<Par
 where
     Options: CommandFactory + FromArgMatches,
 {
-    let command = command(program, Options::command());
     let words = std::iter::once(OsString::from(program)).chain(words);
-    let read = command.try_get_matches_from(words).and_then(|matches| Options::from_arg_matches(&matches));
-    match read {
+    read(command(program, Options::command()), words, |matches| Options::from_arg_matches(&matches))
+}
+
+/// Prints the help or the version that `words` ask for.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn tell(command: Command, words: Vec<OsString>) -> Outcome {
+    let name = OsString::from(command.get_name());
+    read(command, std::iter::once(name).chain(words), |_| Ok(())).map(|_| ())
+}
+
+fn read<Options>(
+    command: Command,
+    words: impl Iterator<Item = OsString>,
+    options: impl FnOnce(ArgMatches) -> Result<Options, clap::Error>,
+) -> Outcome<Parsed<Options>> {
+    match command.try_get_matches_from(words).and_then(options) {
         Ok(options) => Ok(Parsed::Run(options)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -7,7 +7,7 @@ mod exit;
 mod notice;
 mod output;
 
-pub(crate) use arguments::{Parsed, command, parse, print};
+pub(crate) use arguments::{Parsed, command, parse, print, tell};
 pub(crate) use clock::output_time;
 pub(crate) use exit::{Failure, Outcome, finish};
 pub(crate) use notice::Notices;

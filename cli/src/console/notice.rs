@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 
+use polybus::log::Level;
 use serde_json::json;
 
 /// Writes notices of a program to standard error, one line each (3.5).
@@ -44,6 +45,11 @@ impl Notices {
         if self.verbose {
             self.line("progress", &text());
         }
+    }
+
+    /// A log line, with its level as code.
+    pub(crate) fn log(&self, level: Level, text: &str) {
+        self.line(&level.as_str().to_ascii_lowercase(), text);
     }
 
     fn line(&self, code: &str, text: &str) {

@@ -1,8 +1,12 @@
 //! What every program understands.
 
 use clap::Args;
+use polybus::log::Level;
+
+use super::Flags;
 
 /// Options of every program that speaks to a bus.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "General")]
 pub(crate) struct General {
@@ -21,4 +25,21 @@ pub(crate) struct General {
     /// Write each line of standard error as an object with program, code and text.
     #[arg(long)]
     pub(crate) json_errors: bool,
+}
+
+impl General {
+    /// The least urgent log lines that go to standard error, given those that do so unasked.
+    pub(crate) fn to_stderr(&self, unasked: Option<Level>) -> Option<Level> {
+        match (self.debug, self.verbose) {
+            (true, _) => Some(Level::Debug),
+            (_, true) => Some(Level::Info),
+            _ => unasked,
+        }
+    }
+
+    pub(crate) fn flags(&self, flags: &mut Flags) {
+        if self.debug {
+            flags.take("--debug", "log.level", Some(&"DEBUG".to_owned()));
+        }
+    }
 }

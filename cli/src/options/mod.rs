@@ -1,14 +1,19 @@
 //! Options that several programs share (PRISEM services specification, 3.2).
+//!
+//! Options that are settings too stay texts here: the settings check them, as they check files and environment.
 
-mod bus;
+mod broker;
 mod client;
 mod compat;
+mod flags;
 mod general;
 mod server;
-pub(crate) mod values;
+mod watching;
 
-pub(crate) use bus::{BrokerOptions, BusOptions};
-pub(crate) use client::ClientOptions;
+pub(crate) use broker::BusOptions;
+pub(crate) use client::{Calling, ClientOptions};
 pub(crate) use compat::Compat;
+pub(crate) use flags::{Flags, Shared};
 pub(crate) use general::General;
-pub(crate) use server::ServerOptions;
+pub(crate) use server::{ServerOptions, Serving};
+pub(crate) use watching::{Showing, Watching};

@@ -72,7 +72,7 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// A service whose last frames are dumped.
 pub(crate) struct Dumped {
-    pub(crate) service: Arc<dyn Service>,
+    pub(crate) service: Box<dyn Service>,
     pub(crate) identity: Identity,
     pub(crate) dump: Dump,
     pub(crate) log: Arc<dyn LogSink>,

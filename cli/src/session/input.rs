@@ -41,7 +41,7 @@ pub(crate) fn read_text(paths: &[&Path], limit: u64) -> Outcome<Vec<u8>> {
 /// # Errors
 /// As [`read_text`].
 pub(crate) fn read_input(path: Option<&Path>, limit: u64) -> Outcome<Vec<u8>> {
-    match path.filter(|path| *path != "-") {
+    match path.filter(|path| path.as_os_str() != "-") {
         Some(path) => {
             let place = path.display().to_string();
             let file = File::open(path).map_err(unreadable(&place))?;

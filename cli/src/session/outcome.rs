@@ -5,14 +5,12 @@ use polybus::{CallError, Error, Kind, exit};
 use crate::console::Failure;
 
 /// The failure that an error of the bus is.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::told(exit::code(&error), word(error.kind()), error.to_string())
-    }
+pub(crate) fn wrong(error: &Error) -> Failure {
+    Failure::told(exit::code(error), word(error.kind()), error.to_string())
 }
 
 /// The failure of a call of `service` that brought no reply.
-pub(crate) fn failed(service: &str, error: &CallError) -> Failure {
+pub(crate) fn uncalled(service: &str, error: &CallError) -> Failure {
     let code = match (error, error.kind()) {
         (_, Some(kind)) => word(kind),
         (CallError::Unwritable(_), _) => "too-large",

@@ -17,7 +17,7 @@ pub(crate) fn until_signal<T>(work: impl Future<Output = Outcome<T>>) -> Outcome
     let done = runtime.block_on(async {
         tokio::select! {
             biased;
-            code = signalled() => Err(code.map_or_else(no_handler, Failure::Ended)),
+            code = signalled() => Err(code.map_or_else(|error| no_handler(&error), Failure::Ended)),
             done = work => done,
         }
     });
@@ -35,7 +35,7 @@ pub(crate) fn runtime() -> Outcome<Runtime> {
     built.map_err(|error| Failure::internal(format!("no threads: {error}")))
 }
 
-fn no_handler(error: std::io::Error) -> Failure {
+fn no_handler(error: &std::io::Error) -> Failure {
     Failure::internal(format!("no signal handlers: {error}"))
 }
 

@@ -12,6 +12,7 @@ use super::compat::Compat;
 use super::grammar::GrammarArguments;
 use super::inputs::Inputs;
 use super::maps::{self, MapArguments};
+use super::talk::Talk;
 use crate::console::{Notices, Outcome, Parsed, finish, output_time, parse, print, write_result};
 
 /// Correlate the identifiers of a text with a map.
@@ -20,7 +21,7 @@ use crate::console::{Notices, Outcome, Parsed, finish, output_time, parse, print
 /// how many different identifiers each site has. Files are read in order as one text; without files, or for `-`,
 /// standard input is read.
 #[derive(Debug, Parser)]
-struct Options {
+pub(crate) struct Options {
     /// Whose map it is: friend or foe. A tag in the document, nothing more.
     #[arg(short = 'I', long, value_name = "friend|foe")]
     iff: Option<Iff>,
@@ -39,23 +40,6 @@ struct Options {
     talk: Talk,
 }
 
-/// How the program speaks.
-#[derive(Debug, clap::Args)]
-struct Talk {
-    /// Say on standard error what is being done.
-    #[arg(short, long)]
-    debug: bool,
-    /// Say on standard error what is being done.
-    #[arg(short, long)]
-    verbose: bool,
-    /// Print usage with examples.
-    #[arg(short, long)]
-    usage: bool,
-    /// Write each line of standard error as an object with program, code and text.
-    #[arg(long)]
-    json_errors: bool,
-}
-
 const USAGE: &str = "\
 usage: crosscor [-d] [-I friend|foe] [-n FILE] [-u] [-v] [-V] [file...]
 
@@ -67,7 +51,7 @@ usage: crosscor [-d] [-I friend|foe] [-n FILE] [-u] [-v] [-V] [file...]
                                        who met whom
 ";
 
-pub(super) fn run(program: &str, words: Vec<OsString>) -> ExitCode {
+pub(crate) fn run(program: &str, words: Vec<OsString>) -> ExitCode {
     let notices = Notices::for_command_line(program, &words);
     finish(tool(program, words, &notices), &notices)
 }
@@ -77,7 +61,7 @@ fn tool(program: &str, words: Vec<OsString>, notices: &Notices) -> Outcome {
     if options.talk.usage {
         return print(USAGE);
     }
-    let notices = notices.clone().with_progress(options.talk.verbose || options.talk.debug);
+    let notices = notices.clone().with_progress(options.talk.is_wanted());
     let grammar = options.grammar.grammar(Dns::Strict)?;
     if options.break_report.wanted {
         let inputs = Inputs::new(options.file)?;

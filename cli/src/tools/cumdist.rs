@@ -8,6 +8,7 @@ use clap::Parser;
 use polybus_ipgrep::Distribution;
 
 use super::inputs;
+use super::talk::Talk;
 use crate::console::{Failure, Notices, Outcome, Parsed, finish, parse, print, write_result};
 
 /// Rank the labels of a statistic and show what share the first ones have together.
@@ -15,25 +16,15 @@ use crate::console::{Failure, Notices, Outcome, Parsed, finish, parse, print, wr
 /// Reads `matchingstats` or `matching_stats` from JSON, as `ipgrep --json` and crosscor write them, and prints
 /// one line a label: name, count, percentage, cumulative percentage. The last line is the total.
 #[derive(Debug, Parser)]
-struct Options {
+pub(crate) struct Options {
     /// Read this file; `-` or none is standard input.
     #[arg(short = 'r', long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print one JSON object: rows of site, count, percent, cumulative, and the total.
     #[arg(long)]
     json: bool,
-    /// Say on standard error what was read.
-    #[arg(short, long)]
-    debug: bool,
-    /// Say on standard error what was read.
-    #[arg(short, long)]
-    verbose: bool,
-    /// Print usage with examples.
-    #[arg(short, long)]
-    usage: bool,
-    /// Write each line of standard error as an object with program, code and text.
-    #[arg(long)]
-    json_errors: bool,
+    #[command(flatten)]
+    talk: Talk,
 }
 
 const USAGE: &str = "\
@@ -45,17 +36,17 @@ usage: cumdist [-r|--file FILE] [-d] [-u] [-v] [--json]
   cumdist --json -r crosscor.json      the same for programs
 ";
 
-pub(super) fn run(program: &str, words: Vec<OsString>) -> ExitCode {
+pub(crate) fn run(program: &str, words: Vec<OsString>) -> ExitCode {
     let notices = Notices::for_command_line(program, &words);
     finish(tool(program, words, &notices), &notices)
 }
 
 fn tool(program: &str, words: Vec<OsString>, notices: &Notices) -> Outcome {
     let Parsed::Run(options) = parse::<Options>(program, words)? else { return Ok(()) };
-    if options.usage {
+    if options.talk.usage {
         return print(USAGE);
     }
-    let notices = notices.clone().with_progress(options.verbose || options.debug);
+    let notices = notices.clone().with_progress(options.talk.is_wanted());
     let content = inputs::read_all(options.file.as_deref())?;
     notices.progress(|| format!("{} bytes read", content.len()));
     let distribution = Distribution::parse(&content).map_err(|error| Failure::data(error.to_string()))?;

@@ -10,7 +10,7 @@ use polybus_ipgrep::{Feed, build_map};
 
 use super::{inputs, maps};
 use crate::console::{Failure, Notices, Outcome, Parsed, finish, parse, print, write_result};
-use options::Options;
+pub(crate) use options::Options;
 
 const USAGE: &str = "\
 usage: ipgrep [options] [file...]
@@ -28,7 +28,7 @@ usage: ipgrep [options] [file...]
                                        a map from a feed table
 ";
 
-pub(super) fn run(program: &str, words: Vec<OsString>) -> ExitCode {
+pub(crate) fn run(program: &str, words: Vec<OsString>) -> ExitCode {
     let notices = Notices::for_command_line(program, &words);
     finish(tool(program, words, &notices), &notices)
 }

@@ -19,7 +19,7 @@ const DEFAULT_MAPS: [&str; 2] = ["/etc/ipgrep_networks.yml", "/etc/ipgrep_networ
 #[command(next_help_heading = "Map")]
 pub(super) struct MapArguments {
     /// Networks and domains with their labels. Without it: the file named by `IPGREPNETWORKS`, else
-    /// /etc/ipgrep_networks.yml, else /etc/ipgrep_networks.txt.
+    /// `/etc/ipgrep_networks.yml`, else `/etc/ipgrep_networks.txt`.
     #[arg(short, long, value_name = "FILE")]
     networks: Option<PathBuf>,
     /// Form of the map: auto, text (`CIDR_or_domain|SiteID|AnonString`) or yaml (site list, user attributes).

@@ -17,10 +17,8 @@ use crate::tools::maps;
 pub(super) fn run(mut options: Options, notices: &Notices) -> Outcome {
     options.check()?;
     let map = load(&options, notices)?;
-    let masker = match options.anonymize {
-        true => Some(Masker::new(&map, options.mask.options(notices)?)),
-        false => None,
-    };
+    let masker =
+        if options.anonymize { Some(Masker::new(&map, options.mask.options(notices)?)) } else { None };
     let grammar = options.grammar.grammar(options.dns)?;
     let mut stats_to = StatsTo::new(&options)?;
     let inputs = Inputs::new(std::mem::take(&mut options.file))?;

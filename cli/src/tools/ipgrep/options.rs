@@ -17,7 +17,7 @@ use crate::tools::masks::MaskArguments;
 /// matches.
 #[derive(Debug, Parser)]
 #[allow(clippy::struct_excessive_bools)] // each is an option of the old program
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Replace matching identifiers by masks that show their labels.
     #[arg(short, long)]
     pub(super) anonymize: bool,

@@ -1,0 +1,176 @@
+//! `polybus log send`: lines for a log topic (PRISEM services specification, 9.4).
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use jiff::Timestamp;
+use polybus::frame::Identity;
+use polybus::log::{Level, LogLine};
+use polybus::{
+    Bus, Confirm, Error, Fidelity, Kind, Message, Name, PublishOptions, Target, Topic, Topology, exit,
+};
+use tokio::sync::mpsc;
+
+use crate::console::{Failure, Notices, Outcome};
+use crate::options::Watching;
+use crate::program::Called;
+use crate::session::{Place, until_signal, wrong};
+
+/// A longer line is no log line.
+const MAX_LINE: u64 = 1 << 20;
+
+/// How many lines are read ahead.
+const AHEAD: usize = 64;
+
+/// Publish one line, or each line of files, to a log topic.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// Publish this line; with files it stands, and a blank, before each of their lines.
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Files to publish line by line; `-` or, without -m, none is standard input.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) watching: Watching,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  polybus log send --bus URL -l devops -m deployed      one line
+  make 2>&1 | polybus log send --bus URL -l devops      every line of an output
+  polybus log send --bus URL -m host1 messages.txt      lines of a file, each with a word before it
+";
+
+impl Options {
+    pub(super) fn run(&self, called: &Called, notices: &Notices) -> Outcome {
+        let files = (self.message.is_none() || !self.files.is_empty()).then_some(&*self.files);
+        publish(called, &self.watching, self.message.as_deref(), files, notices)
+    }
+}
+
+/// Publishes `message`, or each line of `files` behind it.
+///
+/// # Errors
+/// Exit 78 if no bus is named, 69 if the bus does not take a line, 1 if a file cannot be read.
+pub(crate) fn publish(
+    called: &Called,
+    watching: &Watching,
+    message: Option<&str>,
+    files: Option<&[PathBuf]>,
+    notices: &Notices,
+) -> Outcome {
+    let place = Place::find(called, watching, notices)?;
+    warn_if_local(&place, notices)?;
+    let topic = Name::new(&place.settings.log.exchange).map_err(|error| wrong(&error))?;
+    let lines = match files {
+        Some(files) => read_ahead(message, files),
+        None => one(message.unwrap_or_default()),
+    };
+    until_signal(async {
+        let bus = place.connect().await?;
+        let count = publish_all(&bus, topic, &place.identity, lines).await?;
+        notices.progress(|| format!("{count} lines published on {bus}"));
+        Ok(())
+    })
+}
+
+/// Lines on a bus inside this process reach nobody. That is only done if it was asked for.
+fn warn_if_local(place: &Place, notices: &Notices) -> Outcome {
+    let bus = place.open()?;
+    if !bus.is_local() {
+        return Ok(());
+    }
+    let text = format!("{bus} is inside this process, where nobody listens");
+    if !place.is_named() {
+        return Err(Failure::configuration(format!(
+            "no bus is named, and {text}: name a shared one with --bus"
+        )));
+    }
+    notices.warning(&text);
+    Ok(())
+}
+
+/// Lines to be published, or why there are no more.
+type Lines = mpsc::Receiver<Outcome<String>>;
+
+fn one(message: &str) -> Lines {
+    let (sender, lines) = mpsc::channel(1);
+    // There is room for one.
+    let _sent = sender.try_send(Ok(message.trim().to_owned()));
+    lines
+}
+
+/// Reads on a thread of its own: standard input may be silent for long, and signals must count meanwhile.
+fn read_ahead(prefix: Option<&str>, files: &[PathBuf]) -> Lines {
+    let (sender, lines) = mpsc::channel(AHEAD);
+    let prefix = prefix.map(|prefix| format!("{} ", prefix.trim())).unwrap_or_default();
+    let files = if files.is_empty() { vec![PathBuf::from("-")] } else { files.to_vec() };
+    std::thread::spawn(move || {
+        for file in files {
+            // Nobody receives any more once publishing has failed.
+            let send = |line: String| sender.blocking_send(Ok(format!("{prefix}{line}"))).is_ok();
+            if let Err(failure) = each_line(&file, send) {
+                let _gone = sender.blocking_send(Err(failure));
+                return;
+            }
+        }
+    });
+    lines
+}
+
+fn each_line(path: &Path, mut send: impl FnMut(String) -> bool) -> Outcome {
+    let standard = path.as_os_str() == "-";
+    let place = if standard { "standard input".to_owned() } else { path.display().to_string() };
+    let unreadable = |error: io::Error| Failure::refused("unreadable", format!("{place}: {error}"));
+    let from: Box<dyn Read> =
+        if standard { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
+    let mut from = BufReader::new(from);
+    for number in 1_u64.. {
+        let mut line = Vec::new();
+        if from.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+            break;
+        }
+        if line.len() as u64 > MAX_LINE {
+            return Err(Failure::data(format!("{place}:{number}: the line is longer than {MAX_LINE} bytes")));
+        }
+        if !send(String::from_utf8_lossy(&line).trim().to_owned()) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn publish_all(bus: &Bus, topic: Name, identity: &Identity, mut lines: Lines) -> Outcome<u64> {
+    let topology = Topology::new().topic(Topic::new(topic.clone()));
+    bus.transport().declare(&topology).await.map_err(|error| untaken(&error))?;
+    let target = Target::Topic(topic);
+    let options =
+        PublishOptions::default().with_confirm(Confirm::WhereAble).with_accept_loss(Fidelity::all());
+    let mut count = 0;
+    while let Some(line) = lines.recv().await {
+        let line = LogLine {
+            time: Timestamp::now(),
+            identity,
+            component: None,
+            level: Level::Info,
+            message: &line?,
+        };
+        let message = Message::new(line.to_string()).with_content_type("text/plain");
+        let sent = bus.transport().publish(&target, message, options.clone()).await;
+        sent.map_err(|error| untaken(&error))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// A line that nobody took is never a success (D-31).
+fn untaken(error: &Error) -> Failure {
+    match error.kind() {
+        Kind::InvalidName | Kind::Unsupported(_) | Kind::Unauthorized => wrong(error),
+        _ => Failure::told(exit::UNAVAILABLE, "unavailable", error.to_string()),
+    }
+}

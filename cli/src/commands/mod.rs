@@ -1,0 +1,13 @@
+//! The subcommands of polybus, one file each.
+
+pub(crate) mod anon;
+pub(crate) mod call;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod crosscor;
+pub(crate) mod install_links;
+pub(crate) mod log;
+pub(crate) mod man;
+pub(crate) mod reference;
+pub(crate) mod serve;

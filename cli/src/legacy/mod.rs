@@ -1,0 +1,5 @@
+//! Old programs whose options no subcommand shares.
+
+pub(crate) mod anon_server;
+pub(crate) mod crosscor_server;
+pub(crate) mod logmon;

@@ -1,0 +1,181 @@
+//! One call of a service, from the command line to the exit code (PRISEM services specification, 5.1).
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use polybus::frame::{Appdata, Frame, Json};
+use polybus::log::LineForm;
+use polybus::{
+    Call, Called as Reply, Client, Deadline, DrainReport, Error, Queue, Server, Shutdown, ShutdownTrigger,
+    Topology, exit,
+};
+use tokio::task::JoinHandle;
+
+use super::dump::{Dump, Way};
+use super::link::Logging;
+use super::outcome::uncalled;
+use super::serving::server;
+use super::{BuiltIn, Link, Place, until_signal, wrong};
+use crate::console::{Failure, Notices, Outcome, write_result};
+use crate::options::{Calling, ClientOptions, Shared};
+use crate::program::Called;
+
+/// How long a client takes to leave its bus.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// One call of a service.
+pub(crate) struct Errand {
+    place: Place,
+    options: ClientOptions,
+    logging: Logging,
+    notices: Notices,
+    raw: bool,
+    verbatim: bool,
+}
+
+impl Errand {
+    /// Reads the settings of a client.
+    ///
+    /// # Errors
+    /// As [`Place::find`].
+    pub(crate) fn new(called: &Called, calling: &Calling, notices: &Notices) -> Outcome<Self> {
+        let place = Place::find(called, calling, notices)?;
+        let logging = Logging { to_stderr: calling.general().to_stderr(None), form: LineForm::Full };
+        let notices = notices.clone();
+        Ok(Self { place, options: calling.client.clone(), logging, notices, raw: false, verbatim: false })
+    }
+
+    /// Prints the frame of the reply instead of its streams.
+    pub(crate) fn with_raw(self, raw: bool) -> Self {
+        Self { raw, ..self }
+    }
+
+    /// Sends the fields as they are, right or wrong.
+    pub(crate) fn with_verbatim(self, verbatim: bool) -> Self {
+        Self { verbatim, ..self }
+    }
+
+    /// The largest frame, in bytes.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.place.settings.max_bytes
+    }
+
+    /// Calls `service` and shows what it answers.
+    ///
+    /// # Errors
+    /// Ends with the retcode of the reply, or with why there is none.
+    pub(crate) fn run(&self, service: &str, appdata: Appdata) -> Outcome {
+        let reply = until_signal(self.ask(service, appdata))?;
+        self.show(&reply)?;
+        match reply.reply.exit_code() {
+            exit::OK => Ok(()),
+            code => Err(Failure::Ended(code)),
+        }
+    }
+
+    async fn ask(&self, service: &str, appdata: Appdata) -> Outcome<Reply> {
+        let link = Link::open(&self.place, self.logging, &self.notices).await?;
+        let reply = self.ask_on(&link, service, appdata).await;
+        link.close(LEAVE_WITHIN).await;
+        reply
+    }
+
+    async fn ask_on(&self, link: &Link, service: &str, appdata: Appdata) -> Outcome<Reply> {
+        let worker = if link.bus.is_local() { Some(self.hire(link, service).await?) } else { None };
+        self.dump_request(link, service, &appdata);
+        self.notices.progress(|| format!("asking {service} on {}", link.bus));
+        let reply = self.client(link).call(self.call(service, appdata)).await;
+        if let Some(worker) = worker {
+            worker.dismiss().await;
+        }
+        let reply = reply.map_err(|error| uncalled(service, &error))?;
+        self.dump(|dump| dump.received(Way::Response, &reply.frame));
+        Ok(reply)
+    }
+
+    /// A bus inside this process has no workers but those it starts itself.
+    async fn hire(&self, link: &Link, service: &str) -> Outcome<Worker> {
+        let built_in = BuiltIn::find(service).ok_or_else(|| Self::nobody(link, service))?;
+        let made = built_in.make(&self.place.settings, &self.options.compat);
+        let server = server(link, &self.place.settings, made, &self.options.compat);
+        Worker::start(link, server).await.map_err(|error| wrong(&error))
+    }
+
+    fn nobody(link: &Link, service: &str) -> Failure {
+        let text = format!(
+            "nobody serves {service} on {}: it is inside this process, which has {}; name the bus of its workers \
+             with --bus",
+            link.bus,
+            BuiltIn::names()
+        );
+        Failure::told(exit::UNAVAILABLE, "no-responder", text)
+    }
+
+    fn client(&self, link: &Link) -> Client {
+        Client::new(&link.bus, link.identity.clone())
+            .with_protocol(self.place.settings.protocol_version.clone())
+            .with_max_bytes(self.max_bytes())
+            .with_resend(!self.options.no_retry)
+            .with_log(link.log.clone())
+    }
+
+    fn call(&self, service: &str, appdata: Appdata) -> Call {
+        let settings = &self.place.settings;
+        let base = settings.service.queue_base.clone().unwrap_or_else(|| service.to_owned());
+        Call::new(service, appdata)
+            .with_queue_base(base)
+            .with_deadline(settings.timeout.map_or(Deadline::Never, Deadline::Within))
+            .with_nobody(self.options.nobody())
+            .with_verbatim(self.verbatim)
+    }
+
+    fn dump_request(&self, link: &Link, service: &str, appdata: &Appdata) {
+        self.dump(|dump| {
+            let frame = Frame::request(service, appdata.clone(), &link.identity);
+            let frame = frame.protocol(&self.place.settings.protocol_version).verbatim(self.verbatim);
+            dump.sent(Way::Request, &frame)
+        });
+    }
+
+    /// A dump is an aid; without it the call goes on.
+    fn dump(&self, write: impl FnOnce(&Dump) -> io::Result<()>) {
+        let Some(folder) = &self.options.dump else { return };
+        let dump = Dump::new(folder, &self.place.identity.program, self.options.dump_full);
+        if let Err(error) = write(&dump) {
+            self.notices.warning(&format!("dump: {error}"));
+        }
+    }
+
+    fn show(&self, reply: &Reply) -> Outcome {
+        if self.raw {
+            let frame = Json::from(reply.frame.whole().clone()).compact();
+            return write_result(|out| writeln!(out, "{frame}"));
+        }
+        write_result(|out| out.write_all(&reply.reply.stdout))?;
+        // Without a standard error there is nobody to tell.
+        let _told = io::stderr().lock().write_all(&reply.reply.stderr);
+        Ok(())
+    }
+}
+
+/// A worker of this process, for one call.
+struct Worker {
+    trigger: ShutdownTrigger,
+    task: JoinHandle<polybus::Result<DrainReport>>,
+}
+
+impl Worker {
+    /// Starts it. Its queue exists when this returns, so that a request sent then is not lost.
+    async fn start(link: &Link, server: Server) -> Result<Self, Error> {
+        let queue = Topology::new().queue(Queue::new(server.queue()?));
+        link.bus.transport().declare(&queue).await?;
+        let (trigger, shutdown) = Shutdown::manual();
+        Ok(Self { trigger, task: tokio::spawn(server.run(shutdown)) })
+    }
+
+    /// Ends it. Whatever it still does is of no use to anybody.
+    async fn dismiss(self) {
+        self.trigger.abort();
+        let _ended = tokio::time::timeout(LEAVE_WITHIN, self.task).await;
+    }
+}

@@ -1,0 +1,64 @@
+//! The services that this executable can serve itself.
+
+use polybus::config::Settings;
+use polybus::{Needs, Server, Service};
+use polybus_suite::{Anon, Crosscor, ServerMap};
+
+use crate::console::{Failure, Outcome};
+use crate::options::Compat;
+
+/// A service of this executable.
+pub(crate) struct BuiltIn {
+    /// Its short name.
+    pub(crate) name: &'static str,
+    /// What it does, in one line.
+    pub(crate) about: &'static str,
+    make: fn(ServerMap, &[Compat]) -> Box<dyn Service>,
+}
+
+/// All of them.
+pub(crate) const BUILT_IN: &[BuiltIn] = &[
+    BuiltIn {
+        name: "anon",
+        about: "masks or classifies the identifiers of a text by a network map",
+        make: |map, _| Box::new(Anon::new(map)),
+    },
+    BuiltIn {
+        name: "crosscor",
+        about: "tells which identifiers of a map occur in a text, and with whom",
+        make: |map, compat| Box::new(Crosscor::new(map).with_short_site(compat.contains(&Compat::ShortSite))),
+    },
+];
+
+impl BuiltIn {
+    /// The service with this name.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        BUILT_IN.iter().find(|service| service.name == name)
+    }
+
+    /// The service with this name, which a command line asks for.
+    ///
+    /// # Errors
+    /// Exit 2, naming all there are.
+    pub(crate) fn named(name: &str) -> Outcome<&'static Self> {
+        Self::find(name).ok_or_else(|| {
+            Failure::usage(format!("no service {name} in this program; it has {}", Self::names()))
+        })
+    }
+
+    /// All names, for texts.
+    pub(crate) fn names() -> String {
+        BUILT_IN.iter().map(|service| service.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The service, ready to serve.
+    pub(crate) fn make(&self, settings: &Settings, compat: &[Compat]) -> Box<dyn Service> {
+        let map = ServerMap { file: settings.map.clone(), ..ServerMap::default() };
+        (self.make)(map, compat)
+    }
+
+    /// What it needs of a bus.
+    pub(crate) fn needs() -> Needs {
+        Server::needs()
+    }
+}

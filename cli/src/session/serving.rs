@@ -1,0 +1,116 @@
+//! Serving services until a signal comes.
+
+use std::time::Duration;
+
+use polybus::config::Settings;
+use polybus::log::{Level, LineForm};
+use polybus::{Bus, DrainReport, Error, Kind, Needs, Operation, Phase, Server, Service, Shutdown, exit};
+use tokio::task::JoinSet;
+
+use super::dump::{Dump, Dumped};
+use super::link::Logging;
+use super::signals::runtime;
+use super::{BuiltIn, Link, Place, wrong};
+use crate::console::{Failure, Notices, Outcome};
+use crate::options::{Compat, ServerOptions, Serving, Shared};
+use crate::program::Called;
+
+/// Serves the services with these names until SIGTERM or SIGINT, and tells how the drain went.
+///
+/// # Errors
+/// Exit 2 for an unknown name, 78 for a bus inside this process, 143 if jobs were given back unfinished, and those
+/// of the bus.
+pub(crate) fn serve(called: &Called, names: &[String], serving: &Serving, notices: &Notices) -> Outcome {
+    let services: Vec<_> = names.iter().map(|name| BuiltIn::named(name)).collect::<Outcome<_>>()?;
+    let place = Place::find(called, serving, notices)?;
+    refuse_local(&place.open()?, called)?;
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        let shutdown = Shutdown::on_signals().map_err(|error| Failure::internal(error.to_string()))?;
+        let link = Link::open(&place, logging(serving), notices).await?;
+        link.bus
+            .require(&Needs::of(serving.server.require.iter().copied()))
+            .map_err(|error| wrong(&error))?;
+        let report = serve_all(&link, &place.settings, &services, &serving.server, &shutdown).await;
+        link.close(place.settings.service.drain.min(Duration::from_secs(5))).await;
+        report.map_err(|error| wrong(&error)).map(|report| (report, shutdown.phase()))
+    });
+    runtime.shutdown_background();
+    let (report, phase) = served?;
+    notices.warning(&format!("stopped: {report}"));
+    if report.is_clean() && phase != Phase::Aborting { Ok(()) } else { Err(Failure::Ended(exit::TERMINATED)) }
+}
+
+fn logging(serving: &Serving) -> Logging {
+    let old_form = serving.server.compat.contains(&Compat::ServerLines);
+    let form = if old_form { LineForm::Server } else { LineForm::Full };
+    Logging { to_stderr: serving.general().to_stderr(Some(Level::Warning)), form }
+}
+
+/// Nobody outside this process can call a server on such a bus.
+fn refuse_local(bus: &Bus, called: &Called) -> Outcome {
+    if !bus.is_local() {
+        return Ok(());
+    }
+    Err(Failure::configuration(format!(
+        "{bus} is inside this process, so nobody could call {}: name a bus that is shared with --bus; clients on \
+         such a bus start the service they need themselves",
+        called.name
+    )))
+}
+
+/// Serves all until the shutdown, or until one of them fails: the others are then given up.
+///
+/// # Errors
+/// That of the first server that fails.
+pub(super) async fn serve_all(
+    link: &Link,
+    settings: &Settings,
+    services: &[&BuiltIn],
+    options: &ServerOptions,
+    shutdown: &Shutdown,
+) -> Result<DrainReport, Error> {
+    let mut running = JoinSet::new();
+    for built_in in services {
+        let service = built_in.make(settings, &options.compat);
+        let server = server(link, settings, dumped(link, service, options), &options.compat);
+        running.spawn(server.run(shutdown.clone()));
+    }
+    let mut report = DrainReport::default();
+    while let Some(ended) = running.join_next().await {
+        report = report.plus(ended.map_err(|error| crashed(&error))??);
+    }
+    Ok(report)
+}
+
+fn crashed(error: &tokio::task::JoinError) -> Error {
+    Error::new(Kind::Internal, Operation::Handle).with_detail(error.to_string())
+}
+
+/// A server by the settings.
+pub(super) fn server(
+    link: &Link,
+    settings: &Settings,
+    service: Box<dyn Service>,
+    compat: &[Compat],
+) -> Server {
+    let base = settings.service.queue_base.clone().unwrap_or_else(|| service.name().to_owned());
+    Server::new(&link.bus, link.identity.clone(), service)
+        .with_queue_base(base)
+        .with_protocol(settings.protocol_version.clone())
+        .with_jobs(settings.service.jobs)
+        .with_max_attempts(settings.service.max_attempts)
+        .with_max_bytes(settings.max_bytes)
+        .with_time_limit(settings.service.job_limit)
+        .with_drain(settings.service.drain)
+        .with_generation0(compat.contains(&Compat::Gen0))
+        .with_dead_letters(settings.service.dead_letter)
+        .with_log(link.log.clone())
+}
+
+fn dumped(link: &Link, service: Box<dyn Service>, options: &ServerOptions) -> Box<dyn Service> {
+    let Some(folder) = &options.dump else { return service };
+    let identity = link.identity.clone();
+    let dump = Dump::new(folder, &identity.program, options.dump_full);
+    Box::new(Dumped { service, identity, dump, log: link.log.clone() })
+}
