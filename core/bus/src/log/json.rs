@@ -43,7 +43,7 @@ fn text(value: &Json) -> String {
 /// A written time, or a number of seconds or milliseconds; a text of digits alone is such a number too.
 fn moment(value: &Json) -> Option<jiff::Timestamp> {
     match value {
-        Json::Number(number) => of_number(number.as_written()),
+        Json::Number(number) => of_number(&number.as_written()),
         Json::String(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             of_number(text)
         }

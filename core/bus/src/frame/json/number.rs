@@ -1,65 +1,91 @@
 //! JSON numbers kept as text, and the exact integers inside them.
 
+use std::borrow::Cow;
+
 use bytestring::ByteString;
 
 /// A JSON number as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Number(ByteString);
+pub struct Number(Repr);
+
+/// An integer that 64 bits hold and that is written as we would write it is kept as such: arrays of them are common,
+/// and a piece of the message for each would cost more. Every number has one form only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Repr {
+    Integer(i64),
+    Text(ByteString),
+}
 
 impl Number {
-    /// Takes a text that the parser has found to be a JSON number.
-    pub(super) fn from_checked(text: ByteString) -> Self {
-        Self(text)
+    /// Takes a piece of `source` that the parser has found to be a JSON number.
+    pub(super) fn from_checked(source: &ByteString, text: &str) -> Self {
+        Self(small(text).map_or_else(|| Repr::Text(source.slice_ref(text)), Repr::Integer))
     }
 
     /// The number as it stands in the message.
     #[must_use]
-    pub fn as_written(&self) -> &str {
-        &self.0
+    pub fn as_written(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Repr::Integer(number) => number.to_string().into(),
+            Repr::Text(text) => Cow::Borrowed(text),
+        }
     }
 
     /// True if it is written without fraction and exponent, however large.
     #[must_use]
     pub fn is_integer_token(&self) -> bool {
-        !self.0.contains(['.', 'e', 'E'])
+        match &self.0 {
+            Repr::Integer(_) => true,
+            Repr::Text(text) => !text.contains(['.', 'e', 'E']),
+        }
     }
 
     /// The value if it has no fraction (`5`, `5.0`, `5e3`) and fits 64 bits signed.
     #[must_use]
     pub fn as_integer(&self) -> Option<i64> {
-        match decimal(&self.0, 0)? {
-            (floor, true) => i64::try_from(floor).ok(),
-            _ => None,
+        match &self.0 {
+            Repr::Integer(number) => Some(*number),
+            Repr::Text(text) => match decimal(text, 0)? {
+                (floor, true) => i64::try_from(floor).ok(),
+                _ => None,
+            },
         }
     }
 
     /// The value rounded down, if that fits 64 bits signed.
     #[must_use]
     pub fn floor(&self) -> Option<i64> {
-        decimal(&self.0, 0).and_then(|(floor, _)| i64::try_from(floor).ok())
+        decimal(&self.as_written(), 0).and_then(|(floor, _)| i64::try_from(floor).ok())
     }
 
     /// The shortest text that reads back as the same number: integers by their digits, all others as the nearest
     /// IEEE double is printed (`0.50` is `0.5`, `1.0` stays `1.0`). Beyond the range of doubles: as written.
     #[must_use]
     pub fn shortest_text(&self) -> String {
+        let text = self.as_written();
         if self.is_integer_token() {
-            return if &*self.0 == "-0" { "0".to_owned() } else { self.0.to_string() };
+            return if text == "-0" { "0".to_owned() } else { text.into_owned() };
         }
-        let double = self.0.parse().ok().and_then(serde_json::Number::from_f64);
-        double.map_or_else(|| self.0.to_string(), |number| number.to_string())
+        let double = text.parse().ok().and_then(serde_json::Number::from_f64);
+        double.map_or_else(|| text.into_owned(), |number| number.to_string())
     }
+}
+
+/// The integer of a text that is its only spelling.
+fn small(text: &str) -> Option<i64> {
+    if text == "-0" { None } else { text.parse().ok() }
 }
 
 impl From<i64> for Number {
     fn from(number: i64) -> Self {
-        Self(number.to_string().into())
+        Self(Repr::Integer(number))
     }
 }
 
 impl From<u64> for Number {
     fn from(number: u64) -> Self {
-        Self(number.to_string().into())
+        let text = || Repr::Text(number.to_string().into());
+        Self(i64::try_from(number).map_or_else(|_| text(), Repr::Integer))
     }
 }
 
@@ -119,7 +145,8 @@ mod tests {
     use super::*;
 
     fn number(text: &str) -> Number {
-        Number(text.to_owned().into())
+        let source = ByteString::from(text.to_owned());
+        Number::from_checked(&source, &source)
     }
 
     #[test]

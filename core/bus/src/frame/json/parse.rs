@@ -168,8 +168,7 @@ impl Parser<'_> {
             let _ = self.eat(b'+') || self.eat(b'-');
             self.digits()?;
         }
-        let text = self.source.slice_ref(&self.source[start..self.at]);
-        Ok(Json::Number(Number::from_checked(text)))
+        Ok(Json::Number(Number::from_checked(self.source, &self.source[start..self.at])))
     }
 
     fn digits(&mut self) -> Result<(), ParseError> {

@@ -56,7 +56,7 @@ impl Writer {
             Json::Null => self.out.push_str("null"),
             Json::Bool(true) => self.out.push_str("true"),
             Json::Bool(false) => self.out.push_str("false"),
-            Json::Number(number) => self.out.push_str(number.as_written()),
+            Json::Number(number) => self.out.push_str(&number.as_written()),
             Json::String(text) => self.out.push_str(&quoted(text)),
             Json::Array(items) => self.list('[', items.iter(), ']', Self::value),
             Json::Object(object) => self.object(object),
