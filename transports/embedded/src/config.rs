@@ -12,7 +12,7 @@ pub const SCHEME: &str = "embedded";
 /// As a URL: `embedded:` is a fresh bus of its own, `embedded:NAME` the one bus of that name in this process.
 /// Options follow a question mark, joined by `&`:
 ///
-/// - `max_message=BYTES`: the largest message; default 16 MiB;
+/// - `max_message=BYTES`: the largest message; default 256 MiB;
 /// - `dedup_window=SECONDS`: how long a repeated send of one id is recognised; default 0, not at all;
 /// - `dedup_keys=NUMBER`: how many ids a queue remembers for that at most; default 100,000.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { name: None, max_message: 16 << 20, dedup_window: None, dedup_keys: 100_000 }
+        Self { name: None, max_message: 256 << 20, dedup_window: None, dedup_keys: 100_000 }
     }
 }
 
