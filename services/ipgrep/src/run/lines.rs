@@ -43,10 +43,15 @@ impl<'a> Lines<'a> {
         Self { text, out, select, masker, unlabelled, copied: 0, line: None }
     }
 
+    /// Whether identifiers that match, or those that do not, matter at all.
+    pub(super) fn wants(&self, matching: bool) -> bool {
+        matching || self.unlabelled
+    }
+
     /// Takes note of the next identifier.
     #[inline]
     pub(super) fn token(&mut self, token: &Token<'_>, label: Option<LabelId>) {
-        if label.is_none() && !self.unlabelled {
+        if !self.wants(label.is_some()) {
             return;
         }
         if self.select != Select::All {

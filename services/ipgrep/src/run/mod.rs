@@ -1,5 +1,6 @@
 //! Running over texts of any size: selection of lines, masking, lists and counts (PRISEM services specification, 7.1).
 
+mod batch;
 mod lines;
 mod parallel;
 mod plan;

@@ -37,11 +37,11 @@ pub enum Count {
     /// Nothing.
     #[default]
     Nothing,
-    /// Matching identifiers: enough for the statistics block.
+    /// Different matching identifiers, but not how often they occur: enough for the statistics block.
     Matching,
-    /// All identifiers: for the classification object.
+    /// All identifiers and how often they occur: for the classification object.
     All,
-    /// All identifiers, and which of them stand beside a match: for the correlation document.
+    /// The same, and which of them stand beside a match: for the correlation document.
     Beside,
 }
 

@@ -59,7 +59,7 @@ impl Entry<'_> {
         self.0.label
     }
 
-    /// How often it occurs.
+    /// How often it occurs; 0 in a run that did not count all identifiers.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.count
@@ -118,11 +118,17 @@ impl Tally {
     }
 
     /// Counts one occurrence.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn add(&mut self, found: &Found<'_>, label: Option<LabelId>) -> Index {
         let index = self.index_of(found, label);
-        self.rows[index as usize].count += 1;
+        self.count(index);
         index
+    }
+
+    /// Counts one occurrence of an identifier that is there.
+    #[inline]
+    pub(crate) fn count(&mut self, index: Index) {
+        self.rows[index as usize].count += 1;
     }
 
     /// The number of an identifier, which is new if it was not there.

@@ -1,5 +1,6 @@
 //! What is done with one chunk.
 
+use super::batch::Batch;
 use super::lines::{Beside, Lines};
 use super::plan::{Count, Output, RunOptions};
 use super::tally::{Tally, label_of};
@@ -12,6 +13,7 @@ pub(super) struct Worker<'a> {
     map: &'a Map,
     options: &'a RunOptions<'a>,
     scanner: Scanner,
+    batch: Batch,
 }
 
 /// How many identifiers were seen.
@@ -21,48 +23,105 @@ pub(super) struct Seen {
     pub(super) matches: u64,
 }
 
+/// What happens to the identifiers of a chunk.
+struct Use<'a, 't> {
+    text: &'t [u8],
+    tally: &'a mut Tally,
+    /// Whether identifiers that do not match and those that do are kept in the tally.
+    keep: [bool; 2],
+    /// Whether their occurrences are counted there.
+    count: bool,
+    beside: Option<Beside>,
+    lines: Option<Lines<'a>>,
+    seen: Seen,
+}
+
 impl<'a> Worker<'a> {
     pub(super) fn new(map: &'a Map, options: &'a RunOptions<'a>) -> Self {
-        Self { map, options, scanner: Scanner::new(options.grammar.clone()) }
+        Self { map, options, scanner: Scanner::new(options.grammar.clone()), batch: Batch::default() }
     }
 
     /// Appends the selected lines of a chunk and adds what is counted.
     pub(super) fn work(&mut self, text: &[u8], out: &mut Vec<u8>, tally: &mut Tally) -> Seen {
-        match self.options.output {
-            Output::Lines(select, masker) => {
-                let mut lines = Lines::new(text, out, select, masker);
-                let seen = self.scan(text, tally, |token, label| lines.token(token, label));
-                lines.finish();
-                seen
+        let Self { map, options, scanner, batch } = self;
+        let keeps = |matching| options.count.counts(matching) || options.output.lists(matching);
+        let lines = match options.output {
+            Output::Lines(select, masker) => Some(Lines::new(text, out, select, masker)),
+            _ => None,
+        };
+        let mut used = Use {
+            text,
+            tally,
+            keep: [keeps(false), keeps(true)],
+            count: matches!(options.count, Count::All | Count::Beside),
+            beside: (options.count == Count::Beside).then(Beside::default),
+            lines,
+            seen: Seen::default(),
+        };
+        // Only the names of the core stand in the text as they are.
+        let batched = options.grammar.classes.is_core();
+        scanner.scan(text, *map, |token| {
+            if !batched {
+                used.token(&token, label_of(map, &token.found));
+            } else if !batch.push(&token, map) {
+                used.batch(batch, map);
+                batch.push(&token, map);
             }
-            _ => self.scan(text, tally, |_, _| ()),
-        }
+        });
+        used.batch(batch, map);
+        used.finish()
+    }
+}
+
+impl Use<'_, '_> {
+    fn batch(&mut self, batch: &mut Batch, map: &Map) {
+        let wanted = [self.wants(false), self.wants(true)];
+        let mut seen = self.seen;
+        batch.drain(
+            self.text,
+            map,
+            |label| {
+                seen.identifiers += 1;
+                seen.matches += u64::from(label.is_some());
+                wanted[usize::from(label.is_some())]
+            },
+            |token, label| self.take(token, label),
+        );
+        self.seen = seen;
+    }
+
+    fn token(&mut self, token: &Token<'_>, label: Option<LabelId>) {
+        self.seen.identifiers += 1;
+        self.seen.matches += u64::from(label.is_some());
+        self.take(token, label);
+    }
+
+    fn wants(&self, matching: bool) -> bool {
+        self.keep[usize::from(matching)] || self.lines.as_ref().is_some_and(|lines| lines.wants(matching))
     }
 
     #[inline]
-    fn scan(
-        &mut self,
-        text: &[u8],
-        tally: &mut Tally,
-        mut write: impl FnMut(&Token<'_>, Option<LabelId>),
-    ) -> Seen {
-        let Self { map, options, scanner } = self;
-        let keeps = |matching| options.count.counts(matching) || options.output.lists(matching);
-        let keep = [keeps(false), keeps(true)];
-        let mut beside = (options.count == Count::Beside).then(Beside::default);
-        let mut seen = Seen::default();
-        scanner.scan(text, *map, |token| {
-            let label = label_of(map, &token.found);
-            seen.identifiers += 1;
-            seen.matches += u64::from(label.is_some());
-            if keep[usize::from(label.is_some())] {
-                let index = tally.add(&token.found, label);
-                if let Some(beside) = &mut beside {
-                    beside.token(text, token.start, label.is_some(), index, |index| tally.note_beside(index));
-                }
+    fn take(&mut self, token: &Token<'_>, label: Option<LabelId>) {
+        let matches = label.is_some();
+        if self.keep[usize::from(matches)] {
+            let index = self.tally.index_of(&token.found, label);
+            if self.count {
+                self.tally.count(index);
             }
-            write(&token, label);
-        });
-        seen
+            if let Some(beside) = &mut self.beside {
+                let tally = &mut *self.tally;
+                beside.token(self.text, token.start, matches, index, |index| tally.note_beside(index));
+            }
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.token(token, label);
+        }
+    }
+
+    fn finish(self) -> Seen {
+        if let Some(lines) = self.lines {
+            lines.finish();
+        }
+        self.seen
     }
 }

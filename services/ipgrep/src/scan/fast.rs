@@ -5,7 +5,7 @@
 //! start of a run of letters and digits belongs to an escape is all that has to be asked.
 
 use super::address;
-use super::anchors::Anchors;
+use super::anchors::{Anchors, Places};
 use super::border::left_of_ip6_after;
 use super::byte::{self, ALNUM, DIGIT, HEX, LABEL, WORD};
 use super::grammar::{Covers, Grammar};
@@ -40,26 +40,41 @@ impl<C: Covers> Scan<'_, C> {
         let mut from = 0;
         while from < self.text.len() {
             from = anchors.collect(self.text, from);
+            let places = anchors.places();
             let mut number = 0;
-            while let Some(anchor) = anchors.get(number) {
-                if anchor >= self.cursor {
-                    self.around(anchor, anchors, number, emit);
-                }
-                number += 1;
+            while let Some(anchor) = places.get(number) {
+                number =
+                    if anchor < self.cursor { number + 1 } else { self.around(anchor, places, number, emit) };
             }
         }
     }
 
+    /// Seeks what has this anchor as its first, and gives the number of the next one to look at.
     #[inline]
-    fn around(&mut self, anchor: usize, anchors: &Anchors, number: usize, emit: &mut impl FnMut(Token<'_>)) {
+    fn around(
+        &mut self,
+        anchor: usize,
+        anchors: Places<'_>,
+        number: usize,
+        emit: &mut impl FnMut(Token<'_>),
+    ) -> usize {
         if self.text[anchor] == b'.' {
-            match quick::ip4(self.text, anchors, number).filter(|_| self.has(Classes::IP4)) {
-                Some((start, end, bits)) => self.give(start, end, Found::Ip4(bits), emit),
-                None => self.around_dot(anchor, emit),
+            if let Some((start, end, bits)) =
+                quick::ip4(self.text, anchors, number).filter(|_| self.has(Classes::IP4))
+            {
+                self.give(start, end, Found::Ip4(bits), emit);
+                return number + 3;
             }
-        } else if self.has(Classes::IP6) && quick::may_be_ip6(self.text, anchors, number) {
+            self.around_dot(anchor, emit);
+            return number + 1;
+        }
+        if let Some(next) = quick::no_ip6(self.text, anchors, number) {
+            return next;
+        }
+        if self.has(Classes::IP6) {
             self.around_colon(anchor, emit);
         }
+        number + 1
     }
 
     #[inline]

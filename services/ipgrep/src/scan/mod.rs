@@ -16,6 +16,7 @@ mod suffix;
 mod tests;
 
 pub use grammar::{Covers, Dns, DnsError, Grammar, Tlds};
+pub(crate) use signs::lower;
 
 use anchors::Anchors;
 use names::Chain;

@@ -6,7 +6,7 @@
 //! walked from each of its hyphens.
 
 use super::border::right;
-use super::byte::{self, ALNUM, LABEL, LETTER, WORD};
+use super::byte::{self, LABEL, LETTER, WORD};
 use super::grammar::{Covers, Dns, Grammar};
 use super::suffix::is_suffix;
 
@@ -79,15 +79,17 @@ impl Chain {
     }
 
     fn walk(&mut self, signs: &[u8], start: usize, grammar: &Grammar, map: &impl Covers) {
-        *self = Self { start, bound: std::mem::take(&mut self.bound), ..Self::default() };
+        (self.start, self.free, self.far, self.loose) = (start, None, None, None);
         self.bound.clear();
         self.end = byte::run(signs, start, LABEL);
         while let Some(label) = joint(signs, self.end) {
             self.end = byte::run(signs, label, LABEL);
             self.note_ends(signs, label, grammar);
         }
-        let far = |end: &&End| end.end > start + LONGEST_RULE && covers(map, &signs[start..end.end]);
-        self.far = self.bound.iter().rev().find(far).copied();
+        if !self.bound.is_empty() {
+            let far = |end: &&End| end.end > start + LONGEST_RULE && covers(map, &signs[start..end.end]);
+            self.far = self.bound.iter().rev().find(far).copied();
+        }
     }
 
     /// Notes where a name may end inside its last label, which begins at `label`.
@@ -96,16 +98,18 @@ impl Chain {
         if (2..=LAST_LABEL).contains(&(letters - label)) {
             self.note_end(signs, End { label, end: letters }, grammar);
         }
-        if signs[label..self.end].get(..4).is_some_and(|head| head.eq_ignore_ascii_case(b"xn--")) {
-            let most = self.end.min(label + LAST_LABEL);
-            for end in label + 5..=most {
-                let plain = byte::is(signs[end - 1], ALNUM);
-                if signs[end - 1] == b'_' {
-                    break;
-                }
-                if plain {
-                    self.note_end(signs, End { label, end }, grammar);
-                }
+        if letters - label == 2 && signs[label..self.end].get(..4).is_some_and(is_puny) {
+            self.note_puny_ends(signs, label, grammar);
+        }
+    }
+
+    /// The same for a label that begins with `xn--`.
+    fn note_puny_ends(&mut self, signs: &[u8], label: usize, grammar: &Grammar) {
+        for end in label + 5..=self.end.min(label + LAST_LABEL) {
+            match signs[end - 1] {
+                b'_' => break,
+                b'-' => {}
+                _ => self.note_end(signs, End { label, end }, grammar),
             }
         }
     }
@@ -127,6 +131,10 @@ impl Chain {
             self.bound.push(end);
         }
     }
+}
+
+fn is_puny(head: &[u8]) -> bool {
+    head.eq_ignore_ascii_case(b"xn--")
 }
 
 /// The start of the next label, if the label that ends at `dot` is joined to one.

@@ -2,7 +2,7 @@
 //!
 //! Both look only at what decides the common cases and say "not plain" otherwise; the rules themselves are elsewhere.
 
-use super::anchors::Anchors;
+use super::anchors::Places;
 use super::byte::{self, ALNUM, PLAIN};
 
 /// An IPv4 address: `start`, `end`, and its bits.
@@ -11,7 +11,7 @@ pub(super) type Ip4 = (usize, usize, u32);
 /// The IPv4 address whose first dot is anchor `number`, if nothing beside it needs a closer look: a byte before that
 /// is neither part of a label nor a dot or an escape, and a byte behind that is neither alphanumeric nor a dot.
 #[inline]
-pub(super) fn ip4(text: &[u8], anchors: &Anchors, number: usize) -> Option<Ip4> {
+pub(super) fn ip4(text: &[u8], anchors: Places<'_>, number: usize) -> Option<Ip4> {
     let first = anchors.get(number)?;
     let (second, third) = (anchors.get(number + 1)?, anchors.get(number + 2)?);
     // Dots two to four bytes apart have one to three bytes between them.
@@ -69,38 +69,40 @@ fn value(digits: u32, width: u32) -> u32 {
     u32::from(hundreds) * 100 + u32::from(tens) * 10 + u32::from(ones)
 }
 
-/// Whether an IPv6 address may begin with the group before colon `number`: two colons follow each other before the
-/// groups are too wide or something else comes, or there are enough colons without that. Clock times and MAC addresses
-/// end here.
+/// Colons of the longest chain of groups that is no IPv6 address; with six of them a dotted tail may follow.
+const COLONS: usize = 5;
+
+/// The anchor to go on with, if no IPv6 address begins with the group before colon `number` nor between the colons that
+/// are skipped: nowhere do two colons follow each other, and there are too few of them without that. Clock times
+/// and MAC addresses end here.
 #[inline]
-pub(super) fn may_be_ip6(text: &[u8], anchors: &Anchors, number: usize) -> bool {
-    let mut colon = anchors.get(number);
-    for next in number + 1..number + 6 {
-        let (Some(last), Some(place)) = (colon, anchors.get(next)) else {
-            // The block of anchors ends here, but the text may go on.
-            return true;
-        };
-        if place - last == 1 && text[place] == b':' {
-            return true;
+pub(super) fn no_ip6(text: &[u8], anchors: Places<'_>, number: usize) -> Option<usize> {
+    let mut colon = anchors.get(number)?;
+    for next in number + 1..=number + COLONS {
+        if text.get(colon + 1) == Some(&b':') {
+            return None;
         }
-        if place - last > 5 || text[place] != b':' {
-            return false;
+        // The block of anchors may end where the text goes on.
+        let place = anchors.get(next)?;
+        if place - colon > 5 || text[place] != b':' {
+            return Some(next);
         }
-        colon = Some(place);
+        colon = place;
     }
-    true
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scan::address;
+    use crate::scan::anchors::Anchors;
     use proptest::prelude::*;
 
     fn quick(text: &str) -> Option<Ip4> {
         let mut anchors = Anchors::default();
         anchors.collect(text.as_bytes(), 0);
-        ip4(text.as_bytes(), &anchors, 0)
+        ip4(text.as_bytes(), anchors.places(), 0)
     }
 
     #[test]
@@ -123,18 +125,18 @@ mod tests {
 
     #[test]
     fn times_are_no_addresses() {
-        let may_be = |text: &str| {
+        let next = |text: &str| {
             let mut anchors = Anchors::default();
             anchors.collect(text.as_bytes(), 0);
-            may_be_ip6(text.as_bytes(), &anchors, 0)
+            no_ip6(text.as_bytes(), anchors.places(), 0)
         };
-        assert!(!may_be("06:00:03.912 a:") && !may_be("00:16:3e:0a:0b:cc .") && !may_be("a: . b"));
-        assert!(
-            may_be("2001:db8::1")
-                && may_be("1:2:3:4:5:6:7:8")
-                && may_be("1:2:3:4:5:6:192.0.2.1")
-                && may_be("::1")
-        );
+        assert_eq!(next("06:00:03.912 a.b"), Some(2));
+        assert_eq!(next("00:16:3e:0a:0b:cc x.y"), Some(5));
+        assert_eq!(next("a:b      c:d e:f"), Some(1));
+        for may_be in ["2001:db8::1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:192.0.2.1", "::1", "1:2:: a.b", "06:00"]
+        {
+            assert_eq!(next(may_be), None, "{may_be}");
+        }
     }
 
     proptest! {

@@ -257,7 +257,7 @@ impl<C: Covers> Scan<'_, C> {
 
 /// A name in lower case: itself if it is.
 #[inline]
-pub(super) fn lower<'a>(room: &'a mut Vec<u8>, name: &'a [u8]) -> &'a [u8] {
+pub(crate) fn lower<'a>(room: &'a mut Vec<u8>, name: &'a [u8]) -> &'a [u8] {
     if !name.iter().any(u8::is_ascii_uppercase) {
         return name;
     }

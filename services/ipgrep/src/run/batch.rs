@@ -1,0 +1,79 @@
+//! Identifiers of the core, gathered so that they are looked up together.
+//!
+//! A lookup waits for memory and what is done with its result is hard to predict. Looked up one after the other without
+//! anything in between, many addresses wait at the same time.
+
+use crate::ident::{Found, Token};
+use crate::map::{LabelId, Map};
+use crate::scan::lower;
+
+/// How many identifiers are gathered.
+const SIZE: usize = 128;
+
+/// Identifiers in order of their places.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    items: Vec<Item>,
+    lower: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    start: usize,
+    end: usize,
+    label: Option<LabelId>,
+    what: What,
+}
+
+/// What is not in the text in this form.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Ip4(u32),
+    Ip6(u128),
+    Host,
+}
+
+impl Batch {
+    /// Gathers an identifier. `false` if it is of another class, or if there is no room.
+    #[inline]
+    pub(super) fn push(&mut self, token: &Token<'_>, map: &Map) -> bool {
+        let (what, label) = match token.found {
+            Found::Ip4(bits) => (What::Ip4(bits), None),
+            Found::Ip6(bits) => (What::Ip6(bits), map.ip6(bits)),
+            Found::Host(name) => (What::Host, map.host(name)),
+            _ => return false,
+        };
+        if self.items.len() == SIZE {
+            return false;
+        }
+        self.items.push(Item { start: token.start, end: token.end, label, what });
+        true
+    }
+
+    /// Gives what was gathered from `text` with its labels, if `wanted` says so of the label.
+    #[inline]
+    pub(super) fn drain(
+        &mut self,
+        text: &[u8],
+        map: &Map,
+        mut wanted: impl FnMut(Option<LabelId>) -> bool,
+        mut take: impl FnMut(&Token<'_>, Option<LabelId>),
+    ) {
+        for item in &mut self.items {
+            if let What::Ip4(bits) = item.what {
+                item.label = map.ip4(bits);
+            }
+        }
+        for item in self.items.drain(..) {
+            let Item { start, end, label, what } = item;
+            if wanted(label) {
+                let found = match what {
+                    What::Ip4(bits) => Found::Ip4(bits),
+                    What::Ip6(bits) => Found::Ip6(bits),
+                    What::Host => Found::Host(lower(&mut self.lower, &text[start..end])),
+                };
+                take(&Token { start, end, found }, label);
+            }
+        }
+    }
+}
