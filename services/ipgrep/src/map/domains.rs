@@ -12,15 +12,23 @@ struct Name {
     label: Option<LabelId>,
 }
 
-/// The rules for names. A host whose last label begins no rule costs one look into a small hash table.
+/// The rules for names. A host that ends in a byte in which no rule ends costs one look into a bit set; one whose last
+/// label begins no rule, a look into a small hash table.
 #[derive(Debug)]
 pub(super) struct Domains {
     names: Vec<Name>,
+    /// The bytes in which rules end; host names are ASCII.
+    ends: u128,
+}
+
+/// The place of the last byte of a name in the bit set.
+fn end_bit(name: &[u8]) -> u128 {
+    name.last().map_or(0, |last| 1 << (last & 127))
 }
 
 impl Default for Domains {
     fn default() -> Self {
-        Self { names: vec![Name::default()] }
+        Self { names: vec![Name::default()], ends: 0 }
     }
 }
 
@@ -32,6 +40,7 @@ impl Domains {
             at = self.child(at, part);
         }
         self.names[at].label.get_or_insert(label);
+        self.ends |= end_bit(name.as_bytes());
     }
 
     fn child(&mut self, parent: usize, part: &[u8]) -> usize {
@@ -48,6 +57,9 @@ impl Domains {
     /// The label of the rule with most labels that covers the name.
     #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Option<LabelId> {
+        if self.ends & end_bit(name) == 0 {
+            return None;
+        }
         let mut best = None;
         let mut node = self.names.first()?;
         let mut rest = Some(name);
