@@ -1,9 +1,11 @@
 //! The desk.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use polybus_contract::{
-    Admin, Browse, Browsed, Intake, Kind, MessageId, Name, Object, Operation, Page, Place, Purged, QueueInfo,
-    Redrive, Redriven, Result, UnixMillis,
+    Admin, Browse, Browsed, Intake, Kind, Message, MessageId, Name, Object, Operation, Page, Place, Purged,
+    QueueInfo, Redrive, Redriven, Result, UnixMillis,
 };
 use polybus_queue::{QueueId, Select};
 
@@ -112,7 +114,9 @@ impl Admin for Embedded {
 impl State {
     fn remove_queue(&mut self, name: &str) -> Result<(), polybus_queue::Error> {
         let queue = self.engine.find(name).ok_or(polybus_queue::Error::NoSuchQueue)?;
-        self.engine.remove(queue).map(drop)
+        self.engine.remove(queue)?;
+        self.forget_routes();
+        Ok(())
     }
 
     /// Who subscribes to it stays subscribed: a topic need not exist to be listened to.
@@ -139,8 +143,8 @@ fn intake_of(name: &str) -> Option<Intake> {
     }
 }
 
-fn browsed(seen: &polybus_queue::Seen<'_, polybus_contract::Message>, intake: &Name) -> Browsed {
-    let mut message = seen.payload.clone();
+fn browsed(seen: &polybus_queue::Seen<'_, Arc<Message>>, intake: &Name) -> Browsed {
+    let mut message = Message::clone(seen.payload);
     let attempts = seen.death.map_or(seen.attempts, |death| death.attempts);
     if let Some(death) = seen.death {
         message = message.with_death(death_of(death, intake));

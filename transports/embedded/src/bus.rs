@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use polybus_contract::{Message, Name, UnixMillis};
+use polybus_contract::{Message, Name, Profile, UnixMillis};
 use polybus_queue::{Engine, Now, QueueId};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -28,7 +28,7 @@ const SECOND_CALL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Bus {
     pub(crate) config: Config,
-    pub(crate) instance: Arc<str>,
+    pub(crate) profile: Profile,
     start: Instant,
     state: Mutex<State>,
     alarm: Arc<Notify>,
@@ -37,11 +37,39 @@ pub(crate) struct Bus {
     pub(crate) senders_waiting: AtomicUsize,
     pub(crate) missed: AtomicU64,
     pub(crate) late_replies: AtomicU64,
+    /// The newest reading of the clock, in nanoseconds since the start.
+    last_reading: AtomicU64,
+}
+
+/// How long the wall clock is extrapolated from the monotonic one before it is read again.
+const WALL_AGE: Duration = Duration::from_millis(5);
+
+/// One reading of the wall clock, in Unix milliseconds, and when it was taken.
+#[derive(Debug, Default)]
+struct Wall {
+    unix_ms: u64,
+    read_at: Option<Duration>,
+}
+
+impl Wall {
+    /// Expiry needs milliseconds, not a system clock read for every message.
+    fn at(&mut self, now: Duration) -> u64 {
+        let age = self.read_at.and_then(|read_at| now.checked_sub(read_at)).filter(|age| *age < WALL_AGE);
+        if let Some(age) = age {
+            return self.unix_ms + u64::from(age.subsec_millis());
+        }
+        self.unix_ms = u64::try_from(UnixMillis::now().0).unwrap_or(0);
+        self.read_at = Some(now);
+        self.unix_ms
+    }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) engine: Engine<Message>,
+    wall: Wall,
+    pub(crate) engine: Engine<Arc<Message>>,
+    /// Queues by name as they were last found; an entry that is out of date is found anew.
+    routes: FxHashMap<Name, QueueId>,
     /// Readers with credit that found nothing ready.
     waiting: FxHashMap<QueueId, VecDeque<Arc<Reader>>>,
     pub(crate) topics: FxHashMap<Name, TopicSide>,
@@ -81,15 +109,18 @@ impl Wakes {
         if self.room && bus.senders_waiting.load(Ordering::Acquire) > 0 {
             bus.room.notify_waiters();
         }
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+        if let Some(waker) = self.first {
+            waker.wake();
+            self.more.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
 impl Bus {
-    pub(crate) fn new(config: Config, instance: Arc<str>) -> Arc<Self> {
+    pub(crate) fn new(config: Config, instance: &str) -> Arc<Self> {
         Arc::new(Self {
+            profile: crate::capability::profile(&config, instance),
             config,
-            instance,
             start: Instant::now(),
             state: Mutex::default(),
             alarm: Arc::default(),
@@ -97,16 +128,20 @@ impl Bus {
             senders_waiting: AtomicUsize::new(0),
             missed: AtomicU64::new(0),
             late_replies: AtomicU64::new(0),
+            last_reading: AtomicU64::new(0),
         })
     }
 
-    /// Both clocks. Only expiry looks at the wall.
-    pub(crate) fn now(&self) -> Now {
-        Now::new(self.since_start(), u64::try_from(UnixMillis::now().0).unwrap_or(0))
+    pub(crate) fn since_start(&self) -> Duration {
+        let now = Instant::now().saturating_duration_since(self.start);
+        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.last_reading.store(nanos, Ordering::Relaxed);
+        now
     }
 
-    pub(crate) fn since_start(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.start)
+    /// What the clock last said to anybody: never ahead, and no older than the last thing done on this bus.
+    pub(crate) fn last_reading(&self) -> Duration {
+        Duration::from_nanos(self.last_reading.load(Ordering::Relaxed))
     }
 
     /// Looks at the state without changing it.
@@ -116,10 +151,11 @@ impl Bus {
 
     /// Does `work` under the lock, then wakes whom it concerns.
     pub(crate) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut State, Now, &mut Wakes) -> T) -> T {
-        let now = self.now();
+        let since_start = self.since_start();
         let mut wakes = Wakes::default();
         let done = {
             let mut state = self.lock();
+            let now = Now::new(since_start, state.wall.at(since_start));
             let done = work(&mut state, now, &mut wakes);
             state.after(self, now, &mut wakes);
             done
@@ -169,6 +205,24 @@ async fn run_timer(bus: Weak<Bus>, alarm: Arc<Notify>) {
 }
 
 impl State {
+    /// The queue of this name, without a walk through the engine for each message.
+    pub(crate) fn route(&mut self, name: &Name) -> Option<QueueId> {
+        if let Some(queue) = self.routes.get(name).filter(|queue| self.engine.ready(**queue).is_some()) {
+            return Some(*queue);
+        }
+        let found = self.engine.find(name.as_str());
+        match found {
+            Some(queue) => drop(self.routes.insert(name.clone(), queue)),
+            None => drop(self.routes.remove(name)),
+        }
+        found
+    }
+
+    /// Forgets the way to queues that are gone.
+    pub(crate) fn forget_routes(&mut self) {
+        self.routes.retain(|_, queue| self.engine.ready(*queue).is_some());
+    }
+
     /// Lists a reader that found nothing, to be woken when something is there.
     pub(crate) fn wait(&mut self, queue: QueueId, reader: Arc<Reader>) {
         self.waiting.entry(queue).or_default().push_back(reader);
@@ -185,7 +239,9 @@ impl State {
     /// Ends every piece of work: who has something to do now, and when does the timer ring next?
     fn after(&mut self, bus: &Arc<Bus>, now: Now, wakes: &mut Wakes) {
         while let Some(queue) = self.engine.take_stirred() {
-            self.rouse(queue, wakes);
+            if !self.waiting.is_empty() {
+                self.rouse(queue, wakes);
+            }
             wakes.room();
         }
         if std::mem::take(&mut self.crowded) {
@@ -201,10 +257,9 @@ impl State {
         let most = ready.map_or(usize::MAX, |ready| usize::try_from(ready).unwrap_or(usize::MAX));
         let count = waiting.len().min(most);
         waiting.drain(..count).for_each(|reader| wakes.push(reader.unlist()));
-        if ready.is_none() {
+        self.crowded |= count > 0 && !waiting.is_empty();
+        if waiting.is_empty() {
             self.waiting.remove(&queue);
-        } else {
-            self.crowded |= count > 0 && !waiting.is_empty();
         }
     }
 
@@ -218,6 +273,7 @@ impl State {
                 waiting.drain(..).for_each(|reader| wakes.push(reader.unlist()));
             }
         }
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
     }
 
     fn next_event(&self) -> Option<Duration> {

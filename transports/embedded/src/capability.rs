@@ -2,7 +2,6 @@
 
 use polybus_contract::{AttemptGrade, Capability, Durability, Fidelity, LeaseGrade, Profile, SettleGrade};
 
-use crate::bus::Bus;
 use crate::config::Config;
 
 /// The most an embedded bus can do, with the default options.
@@ -55,6 +54,6 @@ pub(crate) fn of(config: &Config) -> Capability {
 }
 
 /// Messages are kept as they are, so every property is carried.
-pub(crate) fn profile(bus: &Bus) -> Profile {
-    Profile::new(crate::config::SCHEME, bus.instance.clone(), of(&bus.config), Fidelity::all())
+pub(crate) fn profile(config: &Config, instance: &str) -> Profile {
+    Profile::new(crate::config::SCHEME, instance, of(config), Fidelity::all())
 }

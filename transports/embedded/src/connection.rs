@@ -60,7 +60,7 @@ pub(crate) fn open(config: Config) -> Result<Arc<Handle>> {
     let bus = match &config.name {
         None => {
             let number = PRIVATE.fetch_add(1, Ordering::Relaxed);
-            Bus::new(config, format!("embedded#{number}").into())
+            Bus::new(config, &format!("embedded#{number}"))
         }
         Some(name) => {
             let name = name.to_string();
@@ -70,7 +70,7 @@ pub(crate) fn open(config: Config) -> Result<Arc<Handle>> {
                 Some(bus) if bus.config == config => bus,
                 Some(_) => return Err(differs(&name)),
                 None => {
-                    let bus = Bus::new(config, format!("embedded:{name}").into());
+                    let bus = Bus::new(config, &format!("embedded:{name}"));
                     shared.insert(name, Arc::downgrade(&bus));
                     bus
                 }

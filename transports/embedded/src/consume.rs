@@ -54,7 +54,8 @@ struct Inner {
 
 struct Raw {
     token: Token,
-    message: Message,
+    message: Arc<Message>,
+    death: Option<Box<Death>>,
     attempt: u32,
     until: Duration,
 }
@@ -201,7 +202,7 @@ impl Reader {
         let mut inner = self.inner();
         while let Some(raw) = inner.buffer.pop_front() {
             // What lay here longer than its lease is someone else's by now.
-            if raw.until == Duration::MAX || raw.until > self.bus().since_start() {
+            if raw.until > self.bus().last_reading() {
                 return Next::Item(raw);
             }
             lost.push(raw);
@@ -213,7 +214,11 @@ impl Reader {
         self.handle.out.fetch_add(1, Ordering::AcqRel);
         self.arrived.fetch_add(1, Ordering::Relaxed);
         let hold = Arc::new(Held { reader: self.clone(), token: raw.token });
-        Delivery::new(raw.message, self.queue.clone(), raw.attempt, LeaseTerms::Timed(self.lease), hold)
+        let mut message = Message::clone(&raw.message);
+        if let Some(death) = raw.death {
+            message = message.with_death(*death);
+        }
+        Delivery::new(message, self.queue.clone(), raw.attempt, LeaseTerms::Timed(self.lease), hold)
     }
 
     /// Takes what is ready, within credit and a fair share; with nothing there, waits to be woken.
@@ -241,12 +246,9 @@ impl Reader {
         for taken in 0..share {
             match state.engine.take(self.consumer, now) {
                 Ok(Some(handed)) => {
-                    let mut message = handed.payload.clone();
-                    if let Some(death) = handed.death {
-                        message = message.with_death(death_of(death, &self.queue));
-                    }
-                    let (token, attempt) = (handed.token, handed.attempt);
-                    inner.buffer.push_back(Raw { token, message, attempt, until });
+                    let death = handed.death.map(|death| Box::new(death_of(death, &self.queue)));
+                    let (token, attempt, message) = (handed.token, handed.attempt, handed.payload.clone());
+                    inner.buffer.push_back(Raw { token, message, death, attempt, until });
                 }
                 Ok(None) => return taken,
                 Err(refusal) => {
@@ -382,9 +384,9 @@ fn settle_with(
                 Keep::Body => polybus_queue::Keep::Whole,
                 Keep::Nothing => polybus_queue::Keep::Nothing,
                 Keep::Substitute(body) => {
-                    let message = state.engine.peek(token, now)?.clone().with_body(body);
+                    let message = Message::clone(state.engine.peek(token, now)?).with_body(body);
                     let size = message.size();
-                    polybus_queue::Keep::Substitute(message, size)
+                    polybus_queue::Keep::Substitute(Arc::new(message), size)
                 }
             };
             Engine::Reject { reason: reason_word(&reason), error, keep }

@@ -59,6 +59,7 @@ pub use capability::capability;
 pub use config::{Config, SCHEME};
 
 use connection::Handle;
+use publish::Tried;
 
 /// A handle on an embedded bus.
 ///
@@ -90,7 +91,7 @@ impl Embedded {
 #[async_trait]
 impl Transport for Embedded {
     fn profile(&self) -> Profile {
-        capability::profile(&self.handle.bus)
+        self.handle.bus.profile.clone()
     }
 
     /// There is nothing to connect to.
@@ -103,7 +104,11 @@ impl Transport for Embedded {
     }
 
     async fn publish(&self, to: &Target, message: Message, options: PublishOptions) -> Result<Receipt> {
-        self.handle.publish(to, message, options).await
+        match self.handle.try_publish(to, message, &options) {
+            Tried::Done(done) => done,
+            // What waiting needs is large and rarely needed: it is kept out of the usual way.
+            Tried::MustWait(later) => Box::pin(self.handle.finish(to, later, &options)).await,
+        }
     }
 
     async fn consume(&self, from: &Intake, options: ConsumeOptions) -> Result<Incoming<Delivery>> {
@@ -120,7 +125,7 @@ impl Transport for Embedded {
         message: Message,
         options: RequestOptions,
     ) -> Result<Incoming<Reply>> {
-        self.handle.request(to, message, options).await
+        self.handle.request(to, message, &options)
     }
 
     async fn reply(&self, to: &ReplyTo, message: Message, options: ReplyOptions) -> Result<Receipt> {

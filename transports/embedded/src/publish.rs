@@ -8,7 +8,7 @@ use polybus_contract::{
     Confirm, Confirmed, Durability, Error, Feature, Kind, Message, MessageId, Name, Operation,
     PublishOptions, Receipt, Result, Target, TopicGrade, WhenFull,
 };
-use polybus_queue::{Accepted, Envelope, Key, Now, QueueId};
+use polybus_queue::{Accepted, Envelope, Error as Refusal, Key, Now, QueueId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::{Bus, State};
@@ -16,154 +16,207 @@ use crate::connection::Handle;
 use crate::error::{refuse, refused};
 use crate::subscribe::Subscription;
 
+/// What came of a first try.
+pub(crate) enum Tried {
+    /// It is over.
+    Done(Result<Receipt>),
+    /// There was no room and the caller wants to wait for it.
+    MustWait(Box<Later>),
+}
+
+/// What is left to do when there is room.
+pub(crate) struct Later {
+    envelope: Envelope<Arc<Message>>,
+    id: MessageId,
+    /// The queue, or the groups of the topic, that had no room.
+    full: Vec<QueueId>,
+}
+
 impl Handle {
-    pub(crate) async fn publish(
-        &self,
-        to: &Target,
-        mut message: Message,
-        options: PublishOptions,
-    ) -> Result<Receipt> {
-        self.open(Operation::Publish)?;
+    /// Publishes, if that needs no waiting.
+    pub(crate) fn try_publish(&self, to: &Target, mut message: Message, options: &PublishOptions) -> Tried {
+        if let Err(closed) = self.open(Operation::Publish) {
+            return Tried::Done(Err(closed));
+        }
         let id = message.ensure_id().clone();
-        let sent = match to {
-            Target::Queue(queue) => self.send(queue, message, &id, &options).await,
-            Target::Topic(topic) => self.announce(topic, message, &id, &options).await,
+        let envelope = envelope(message, &id, options.send_number);
+        let tried = match to {
+            Target::Queue(queue) => self.try_send(queue, envelope, id, options),
+            Target::Topic(topic) => self.try_announce(topic, envelope, id, options),
         };
-        sent.map_err(|error| error.with_message_id(id))
+        tried.unwrap_or_else(|(error, id)| Tried::Done(Err(error.with_message_id(id))))
     }
 
-    async fn send(
+    fn try_send(
         &self,
         queue: &Name,
-        message: Message,
-        id: &MessageId,
+        envelope: Envelope<Arc<Message>>,
+        id: MessageId,
         options: &PublishOptions,
-    ) -> Result<Receipt> {
-        let mut envelope = Some(envelope(message, id, options.send_number));
+    ) -> Result<Tried, (Error, MessageId)> {
+        let mut envelope = Some(envelope);
         let delay = options.delay.unwrap_or(Duration::ZERO);
-        let attempt = |state: &mut State, now: Now| {
-            let found = state.engine.find(queue.as_str()).ok_or(polybus_queue::Error::NoSuchQueue)?;
-            if let Some(waits) = &envelope {
-                state.engine.room(found, waits.size)?;
+        let mut found = None;
+        let sent = self.bus.with(|state, now, _| {
+            found = state.route(queue);
+            send_now(state, found.ok_or(Refusal::NoSuchQueue)?, &mut envelope, delay, now)
+        });
+        match (sent, found, envelope) {
+            (Ok(accepted), ..) => Ok(Tried::Done(Ok(confirmed(id, accepted == Accepted::Duplicate)))),
+            (Err(Refusal::Full { .. }), Some(found), Some(envelope))
+                if options.when_full == WhenFull::Wait =>
+            {
+                Ok(Tried::MustWait(Box::new(Later { envelope, id, full: vec![found] })))
             }
-            // Taken only now that it will not be refused for want of room, so that it can be tried again.
-            let Some(envelope) = envelope.take() else { return Ok(Accepted::Duplicate) };
-            state.engine.send_after(found, envelope, delay, now)
-        };
-        let accepted = self.when_there_is_room(queue, options, attempt).await?;
-        Ok(confirmed(id, accepted == Accepted::Duplicate))
-    }
-
-    /// Tries until it is not refused for want of room, if the caller wants to wait for that.
-    async fn when_there_is_room<T>(
-        &self,
-        target: &Name,
-        options: &PublishOptions,
-        mut attempt: impl FnMut(&mut State, Now) -> Result<T, polybus_queue::Error>,
-    ) -> Result<T> {
-        let mut waiting: Option<Waiting<'_>> = None;
-        loop {
-            let mut room = std::pin::pin!(self.bus.room.notified());
-            if waiting.is_some() {
-                room.as_mut().enable();
-            }
-            self.open(Operation::Publish)?;
-            let refusal = match self.bus.with(|state, now, _| attempt(state, now)) {
-                Ok(done) => return Ok(done),
-                Err(refusal) => refusal,
-            };
-            let waits =
-                matches!(refusal, polybus_queue::Error::Full { .. }) && options.when_full == WhenFull::Wait;
-            if !waits {
-                return Err(refused(refusal, Operation::Publish, target));
-            }
-            // The first refusal only starts the clock: room made before we listened must not be missed.
-            let Some(waiting) = &waiting else {
-                waiting = Some(Waiting::until(Instant::now() + options.within, &self.bus));
-                continue;
-            };
-            if timeout_at(waiting.until, room).await.is_err() {
-                return Err(refused(refusal, Operation::Publish, target));
-            }
+            (Err(refusal), ..) => Err((refused(refusal, Operation::Publish, queue), id)),
         }
     }
 
-    async fn announce(
+    fn try_announce(
         &self,
         topic: &Name,
-        message: Message,
-        id: &MessageId,
+        envelope: Envelope<Arc<Message>>,
+        id: MessageId,
         options: &PublishOptions,
-    ) -> Result<Receipt> {
+    ) -> Result<Tried, (Error, MessageId)> {
         if options.delay.is_some_and(|delay| !delay.is_zero()) {
-            return Err(refuse(Kind::InvalidOption, Operation::Publish, topic).with_detail(
+            let error = refuse(Kind::InvalidOption, Operation::Publish, topic).with_detail(
                 "a delay is for queues; those who subscribe to a topic now could not get it later",
-            ));
+            );
+            return Err((error, id));
         }
-        let envelope = envelope(message, id, options.send_number);
-        let announced = self.bus.with(|state, now, _| announce_now(state, topic, &envelope, options, now))?;
+        let announced =
+            match self.bus.with(|state, now, _| announce_now(state, topic, &envelope, options, now)) {
+                Ok(announced) => announced,
+                Err(error) => return Err((error, id)),
+            };
         for subscription in &*announced.subscriptions {
             subscription.push(&envelope.payload);
         }
-        for (group, refusal) in announced.refused {
-            self.send_to_group(topic, group, refusal, &envelope, options).await?;
+        let can_wait = |refusal: &Refusal| matches!(refusal, Refusal::Full { .. });
+        let hopeless = announced
+            .refused
+            .iter()
+            .find(|(_, refusal)| options.when_full == WhenFull::Fail || !can_wait(refusal));
+        if let Some((group, refusal)) = hopeless {
+            return Err((self.refused_by_group(topic, *group, *refusal), id));
         }
-        if announced.durable { Ok(confirmed(id, false)) } else { Ok(Receipt::Handed(id.clone())) }
+        if !announced.refused.is_empty() {
+            let full = announced.refused.into_iter().map(|(group, _)| group).collect();
+            return Ok(Tried::MustWait(Box::new(Later { envelope, id, full })));
+        }
+        let receipt = if announced.durable { confirmed(id, false) } else { Receipt::Handed(id) };
+        Ok(Tried::Done(Ok(receipt)))
     }
 
-    /// A group was at its bound: waits for room there if the caller wants that. Other groups have the message.
-    async fn send_to_group(
-        &self,
-        topic: &Name,
-        group: QueueId,
-        refusal: polybus_queue::Error,
-        envelope: &Envelope<Message>,
-        options: &PublishOptions,
-    ) -> Result<()> {
-        let name = self.bus.look(|state| state.engine.name(group).cloned());
-        let Some(name) = name else { return Ok(()) };
+    fn refused_by_group(&self, topic: &Name, group: QueueId, refusal: Refusal) -> Error {
+        let name = self.bus.look(|state| state.engine.name(group).cloned()).unwrap_or_default();
         let detail = format!("group {name} refused ({refusal}); other groups have the message");
-        let attempt = |state: &mut State, now: Now| match refusal {
-            polybus_queue::Error::Full { .. } => state.engine.send(group, envelope.clone(), now),
-            other => Err(other),
-        };
-        match self.when_there_is_room(topic, options, attempt).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == Kind::Unroutable => Ok(()),
-            Err(error) => Err(error.with_detail(detail)),
+        refused(refusal, Operation::Publish, topic).with_detail(detail)
+    }
+
+    /// Waits for room, within the caller's bound, in everything that had none.
+    pub(crate) async fn finish(
+        &self,
+        to: &Target,
+        later: Box<Later>,
+        options: &PublishOptions,
+    ) -> Result<Receipt> {
+        let Later { envelope, id, full } = *later;
+        let until = Instant::now() + options.within;
+        let delay = options.delay.unwrap_or(Duration::ZERO);
+        let mut duplicate = false;
+        for queue in full {
+            let sent = self.send_when_there_is_room(queue, &envelope, delay, until).await;
+            duplicate = match (sent, to) {
+                (Ok(accepted), _) => accepted == Accepted::Duplicate,
+                // A group that is gone by now misses nothing.
+                (Err(Stop::Refused(Refusal::NoSuchQueue)), Target::Topic(_)) => false,
+                (Err(Stop::Closed(error)), _) => return Err(error.with_message_id(id)),
+                (Err(Stop::Refused(refusal)), Target::Queue(name)) => {
+                    return Err(refused(refusal, Operation::Publish, name).with_message_id(id));
+                }
+                (Err(Stop::Refused(refusal)), Target::Topic(topic)) => {
+                    return Err(self.refused_by_group(topic, queue, refusal).with_message_id(id));
+                }
+            };
+        }
+        Ok(confirmed(id, duplicate))
+    }
+
+    async fn send_when_there_is_room(
+        &self,
+        queue: QueueId,
+        envelope: &Envelope<Arc<Message>>,
+        delay: Duration,
+        until: Instant,
+    ) -> Result<Accepted, Stop> {
+        let _counted = Waiting::on(&self.bus);
+        loop {
+            let mut room = std::pin::pin!(self.bus.room.notified());
+            // Room that is made between the look and the wait must not be missed.
+            room.as_mut().enable();
+            self.open(Operation::Publish).map_err(Stop::Closed)?;
+            let mut once = Some(envelope.clone());
+            let refusal = match self.bus.with(|state, now, _| send_now(state, queue, &mut once, delay, now)) {
+                Ok(accepted) => return Ok(accepted),
+                Err(refusal @ Refusal::Full { .. }) => refusal,
+                Err(refusal) => return Err(Stop::Refused(refusal)),
+            };
+            if timeout_at(until, room).await.is_err() {
+                return Err(Stop::Refused(refusal));
+            }
         }
     }
+}
+
+/// Why a send did not happen.
+enum Stop {
+    Refused(Refusal),
+    Closed(Error),
+}
+
+/// Sends `envelope` if there is room for it; without room it is left where it is.
+fn send_now(
+    state: &mut State,
+    queue: QueueId,
+    envelope: &mut Option<Envelope<Arc<Message>>>,
+    delay: Duration,
+    now: Now,
+) -> Result<Accepted, Refusal> {
+    if let Some(waits) = envelope {
+        state.engine.room(queue, waits.size)?;
+    }
+    let Some(envelope) = envelope.take() else { return Ok(Accepted::Duplicate) };
+    state.engine.send_after(queue, envelope, delay, now)
 }
 
 /// A sender that waits for room, counted while it does.
-struct Waiting<'a> {
-    until: Instant,
-    bus: &'a Bus,
-}
+struct Waiting<'a>(&'a Bus);
 
 impl<'a> Waiting<'a> {
-    fn until(until: Instant, bus: &'a Bus) -> Self {
+    fn on(bus: &'a Bus) -> Self {
         bus.senders_waiting.fetch_add(1, Ordering::AcqRel);
-        Self { until, bus }
+        Self(bus)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.bus.senders_waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.senders_waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 struct Announced {
     subscriptions: Arc<Vec<Arc<Subscription>>>,
     durable: bool,
-    refused: Vec<(QueueId, polybus_queue::Error)>,
+    refused: Vec<(QueueId, Refusal)>,
 }
 
 fn announce_now(
     state: &mut State,
     topic: &Name,
-    envelope: &Envelope<Message>,
+    envelope: &Envelope<Arc<Message>>,
     options: &PublishOptions,
     now: Now,
 ) -> Result<Announced> {
@@ -187,17 +240,18 @@ fn announce_now(
 }
 
 /// In this process the bus has the message the moment it is in the engine, whatever was asked for.
-fn confirmed(id: &MessageId, duplicate: bool) -> Receipt {
-    let confirmed = Confirmed::new(id.clone(), Durability::Volatile);
+fn confirmed(id: MessageId, duplicate: bool) -> Receipt {
+    let confirmed = Confirmed::new(id, Durability::Volatile);
     Receipt::Confirmed(if duplicate { confirmed.as_duplicate() } else { confirmed })
 }
 
 /// The message with what the engine must know of it.
-pub(crate) fn envelope(message: Message, id: &MessageId, send: u32) -> Envelope<Message> {
+pub(crate) fn envelope(message: Message, id: &MessageId, send: u32) -> Envelope<Arc<Message>> {
     let size = message.size();
     let priority = message.priority().unwrap_or(0);
     let expires_unix_ms = message.expires().map(|at| u64::try_from(at.0).unwrap_or(0));
-    Envelope { payload: message, key: Key { id: engine_id(id), send }, size, priority, expires_unix_ms }
+    let payload = Arc::new(message);
+    Envelope { payload, key: Key { id: engine_id(id), send }, size, priority, expires_unix_ms }
 }
 
 pub(crate) fn engine_id(id: &MessageId) -> polybus_queue::MessageId {

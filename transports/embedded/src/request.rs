@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use crate::bus::State;
 use crate::connection::Handle;
 use crate::error::refuse;
+use crate::publish::Tried;
 
 /// Replies that wait for their caller at most; a faster responder waits.
 const BUFFER: usize = 1024;
@@ -53,11 +54,11 @@ pub(crate) struct Caller {
 }
 
 impl Handle {
-    pub(crate) async fn request(
+    pub(crate) fn request(
         self: &Arc<Self>,
         to: &Target,
         message: Message,
-        options: RequestOptions,
+        options: &RequestOptions,
     ) -> Result<Incoming<Reply>> {
         self.open(Operation::Request)?;
         if options.nobody == Nobody::Fail && !self.served(to) {
@@ -65,7 +66,7 @@ impl Handle {
         }
         // In place before the request leaves: a reply cannot come too early.
         let caller = self.register();
-        let address = ReplyTo::new(self.bus.instance.clone(), caller.number.to_string());
+        let address = ReplyTo::new(self.bus.profile.instance.clone(), caller.number.to_string());
         let within = match options.deadline {
             Deadline::Within(within) => Some(within),
             Deadline::Never => None,
@@ -81,7 +82,9 @@ impl Handle {
             .with_confirm(Confirm::WhereAble)
             .with_send_number(options.send_number)
             .with_accept_loss(options.accept_loss);
-        self.publish(to, message, publish).await.map_err(|error| as_request(&error, to))?;
+        if let Tried::Done(sent) = self.try_publish(to, message, &publish) {
+            sent.map_err(|error| as_request(&error, to))?;
+        }
         let deadline = within.map(|within| Box::pin(sleep(within)));
         let wanted = options.replies;
         Ok(Incoming::new(Answers { caller, deadline, wanted, ended: 0, target: to.clone() }))
@@ -118,7 +121,7 @@ impl Handle {
         options: ReplyOptions,
     ) -> Result<Receipt> {
         self.open(Operation::Reply)?;
-        let address = to.address_on(&self.bus.instance)?;
+        let address = to.address_on(&self.bus.profile.instance)?;
         let number: u64 = address.parse().map_err(|_| {
             refuse(Kind::InvalidMessage, Operation::Reply, to)
                 .with_detail("no address of this bus looks like that")
