@@ -8,6 +8,8 @@ use polybus_contract::{
     Capability, Checked, DrainReport, Error, Feature, Kind, Needs, Operation, Result, Transport, Unmet,
 };
 
+use crate::config::redact_url;
+
 /// How long [`connect`] waits.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -63,7 +65,7 @@ impl Bus {
     pub fn open(url: &str) -> Result<Self> {
         let kind = BusKind::of(url)?;
         let transport = (kind.open)(url)?;
-        Ok(Self { transport: Arc::new(Checked::new(transport)), url: redacted(url).into(), kind })
+        Ok(Self { transport: Arc::new(Checked::new(transport)), url: redact_url(url).into(), kind })
     }
 
     /// The bus itself, behind the always-on checks.
@@ -115,7 +117,7 @@ impl BusKind {
     pub fn of(url: &str) -> Result<&'static Self> {
         let known = || BUSES.iter().map(|kind| format!("{}:", kind.scheme)).collect::<Vec<_>>().join(", ");
         let Some((scheme, _)) = url.split_once(':') else {
-            let detail = format!("\"{}\" is not a bus URL; this build speaks {}", redacted(url), known());
+            let detail = format!("\"{}\" is not a bus URL; this build speaks {}", redact_url(url), known());
             return Err(Error::new(Kind::Configuration, Operation::Connect).with_detail(detail));
         };
         BUSES.iter().find(|kind| kind.scheme == scheme).ok_or_else(|| {
@@ -132,17 +134,6 @@ fn met_elsewhere(unmet: &Unmet) -> String {
         "no bus of this build meets it".to_owned()
     } else {
         format!("met by {}", able.join(", "))
-    }
-}
-
-/// `scheme://user:secret@host` without the secret.
-fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    match authority.rsplit_once('@').map(|(user, host)| (user.split(':').next().unwrap_or(""), host)) {
-        Some((user, host)) if authority.contains(':') => format!("{scheme}://{user}:***@{host}{path}"),
-        _ => url.to_owned(),
     }
 }
 
@@ -171,13 +162,5 @@ mod tests {
             assert!(error.to_string().contains("embedded:"), "{error}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn k5s_passwords_are_hidden() {
-        assert_eq!(redacted("amqp://u:p@h:1/v"), "amqp://u:***@h:1/v");
-        assert_eq!(redacted("amqp://u:p@x@h/v"), "amqp://u:***@h/v");
-        assert_eq!(redacted("nats://h:4222"), "nats://h:4222");
-        assert_eq!(redacted("embedded:"), "embedded:");
     }
 }
