@@ -1,4 +1,4 @@
-//! Every `console` block of the book and the README is run, and must print what the page shows.
+//! The book and the program say the same: the reference is the one the program prints, and every `console` block of the book and the README is run, and must print what the page shows.
 //!
 //! Lines that begin with `$ ` are commands for bash, the lines behind one are its output, standard error included. The
 //! commands of one page run in one folder, which holds the samples. `UPDATE_DOCS=1 cargo test -p polybus-cli --test
@@ -124,4 +124,16 @@ fn commands_print_what_the_pages_show() {
 fn a_command_may_go_on_in_the_next_line() {
     let block = ["$ printf a \\", "  b", "output", "$ true", "more"];
     assert_eq!(commands(&block), ["printf a \\\n  b", "true"]);
+}
+
+#[test]
+fn the_reference_is_what_the_program_prints() {
+    let path = root().join("docs/src/reference.md");
+    let printed = Command::new(POLYBUS).arg("reference").output().unwrap();
+    assert!(printed.status.success());
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &printed.stdout).unwrap();
+    }
+    let shown = fs::read(&path).unwrap_or_default();
+    assert!(shown == printed.stdout, "{} is out of date; write it anew with UPDATE_DOCS=1", path.display());
 }

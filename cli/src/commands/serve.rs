@@ -23,6 +23,13 @@ pub(crate) struct Options {
     serving: Serving,
 }
 
+#[cfg(test)]
+impl Options {
+    pub(crate) fn serving(&self) -> &Serving {
+        &self.serving
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   {program} anon crosscor --bus URL -m map.txt     both services, with a map for requests that bring none

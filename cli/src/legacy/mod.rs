@@ -3,3 +3,6 @@
 pub(crate) mod anon_server;
 pub(crate) mod crosscor_server;
 pub(crate) mod logmon;
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,7 @@ impl Errand {
 
     fn nobody(link: &Link, service: &str) -> Failure {
         let text = format!(
-            "nobody serves {service} on {}: it is inside this process, which has {}; name the bus of its workers \
+            "nobody serves {service}: the bus {} is inside this process, which has {}; name the bus of its workers \
              with --bus",
             link.bus,
             BuiltIn::names()
@@ -177,5 +177,76 @@ impl Worker {
     async fn dismiss(self) {
         self.trigger.abort();
         let _ended = tokio::time::timeout(LEAVE_WITHIN, self.task).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use polybus::frame::KNOWN_VERSIONS;
+    use polybus::log::{LogMonitor, Observed};
+    use polybus::{Name, SubscribeOptions, connect};
+
+    use super::*;
+    use crate::console::{Parsed, parse};
+
+    #[derive(Debug, Parser)]
+    struct Options {
+        #[command(flatten)]
+        calling: Calling,
+    }
+
+    fn errand(words: &[&str]) -> Errand {
+        let Parsed::Run(options) =
+            parse::<Options>("anon_client", words.iter().map(Into::into).collect()).unwrap()
+        else {
+            panic!("told something")
+        };
+        let called = Called { name: "anon_client".to_owned(), by_old_name: true };
+        Errand::new(&called, &options.calling, &Notices::new("anon_client", false)).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn both_sides_log_and_the_identity_comes_first() {
+        let url = "embedded:errand-test";
+        let bus = connect(url).await.unwrap();
+        let topic = Name::new("audit").unwrap();
+        let mut monitor =
+            LogMonitor::subscribe(&**bus.transport(), &topic, SubscribeOptions::default()).await.unwrap();
+        let errand = errand(&["--bus", url, "--log-exchange", "audit", "--protocol-version", "0.5"]);
+        let reply = errand.ask("anon", Appdata::new().flag("usage", true)).await.unwrap();
+        assert_eq!(reply.reply.retcode, 0);
+        assert_eq!(reply.frame.protocolver(), Some(KNOWN_VERSIONS[0]));
+        let mut messages = Vec::new();
+        while !messages.iter().any(|message: &String| message.contains("side=client")) {
+            match monitor.next().await {
+                Some(Observed::Line { record, .. }) => {
+                    assert_eq!(record.program.as_deref(), Some("anon_client"));
+                    messages.push(record.message);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(messages[0].starts_with("anon_client program=anon "), "{messages:?}");
+        assert!(messages.iter().any(|message| message.contains("side=server retcode=0")), "{messages:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_frames_of_a_call_are_dumped() {
+        let folder = tempfile::tempdir().unwrap();
+        let dump = folder.path().to_str().unwrap();
+        let errand = errand(&["--bus", "embedded:", "--dump", dump, "--dump-full"]);
+        errand.ask("anon", Appdata::new().bytes("data", "x").flag("usage", true)).await.unwrap();
+        let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text("anon_client-lastrequest.txt").contains("\"data\": \"eA==\""));
+        assert!(text("anon_client-lastresponse.txt").contains("\"retcode\": 0"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_service_that_nobody_has_is_unavailable() {
+        match errand(&["--bus", "embedded:"]).ask("nope", Appdata::new()).await {
+            Err(Failure::Told { exit: exit::UNAVAILABLE, .. }) => {}
+            other => panic!("{other:?}"),
+        }
     }
 }

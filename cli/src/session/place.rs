@@ -69,7 +69,8 @@ impl Place {
             }
             None => (Named::Nobody, PRIVATE.to_owned()),
         };
-        let identity = Identity::new(&called.word(), &settings.domain);
+        let build = env!("POLYBUS_BUILD").to_owned();
+        let identity = Identity { build, ..Identity::new(&called.word(), &settings.domain) };
         Ok(Self { settings, identity, url, named })
     }
 

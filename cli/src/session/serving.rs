@@ -37,7 +37,7 @@ pub(crate) fn serve(called: &Called, names: &[String], serving: &Serving, notice
     });
     runtime.shutdown_background();
     let (report, phase) = served?;
-    notices.warning(&format!("stopped: {report}"));
+    notices.log(Level::Notice, &format!("stopped: {report}"));
     if report.is_clean() && phase != Phase::Aborting { Ok(()) } else { Err(Failure::Ended(exit::TERMINATED)) }
 }
 
@@ -53,7 +53,7 @@ fn refuse_local(bus: &Bus, called: &Called) -> Outcome {
         return Ok(());
     }
     Err(Failure::configuration(format!(
-        "{bus} is inside this process, so nobody could call {}: name a bus that is shared with --bus; clients on \
+        "the bus {bus} is inside this process, so nobody could call {}: name a bus that is shared with --bus; clients on \
          such a bus start the service they need themselves",
         called.name
     )))
@@ -113,4 +113,85 @@ fn dumped(link: &Link, service: Box<dyn Service>, options: &ServerOptions) -> Bo
     let identity = link.identity.clone();
     let dump = Dump::new(folder, &identity.program, options.dump_full);
     Box::new(Dumped { service, identity, dump, log: link.log.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use polybus::frame::{Appdata, Identity};
+    use polybus::{Call, CallError, Client, connect};
+
+    use super::*;
+    use crate::commands::serve::Options;
+    use crate::console::{Parsed, parse};
+
+    fn options(words: &[&str]) -> Options {
+        match parse::<Options>("serve", words.iter().map(Into::into).collect()).unwrap() {
+            Parsed::Run(options) => options,
+            Parsed::Told => panic!("told something"),
+        }
+    }
+
+    /// Calls until the service has begun.
+    async fn called(client: &Client, service: &str) -> polybus::frame::Reply {
+        let appdata =
+            Appdata::new().bytes("data", "192.0.2.1 198.51.100.1\n").bytes("netmap", "192.0.2.0/24|A|A\n");
+        loop {
+            match client
+                .call(Call::new(service, appdata.clone()).with_queue_base(format!("{service}_x")))
+                .await
+            {
+                Ok(called) => return called.reply,
+                Err(CallError::Bus(error)) if error.kind() == Kind::Unroutable => {
+                    tokio::task::yield_now().await
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn several_services_serve_until_the_drain_and_dump_their_frames() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = "embedded:serving-test";
+        let dump = folder.path().to_str().unwrap();
+        let options = options(&["anon", "--bus", url, "-q", "anon_x", "--jobs", "2", "--dump", dump]);
+        let notices = Notices::new("serve", false);
+        let caller = Called { name: "polybus serve".to_owned(), by_old_name: false };
+        let place = Place::find(&caller, options.serving(), &notices).unwrap();
+        let link = Link::open(&place, logging(options.serving()), &notices).await.unwrap();
+        let (trigger, shutdown) = Shutdown::manual();
+        let services = [BuiltIn::named("anon").unwrap()];
+        let client = Client::new(&connect(url).await.unwrap(), Identity::new("test", "example.org"));
+        let serving = serve_all(&link, &place.settings, &services, &options.serving().server, &shutdown);
+        let calling = async {
+            let reply = called(&client, "anon").await;
+            trigger.drain();
+            reply
+        };
+        let (report, reply) = tokio::join!(serving, calling);
+        assert!(report.unwrap().is_clean());
+        assert_eq!((reply.retcode, &*reply.stdout), (0, &b"[___A___] 198.51.100.1\n"[..]));
+        for name in ["lastrequest", "lastresponse"] {
+            let text =
+                std::fs::read_to_string(folder.path().join(format!("polybus-serve-{name}.txt"))).unwrap();
+            assert!(text.contains("SHA1: ") && !text.contains("MTkyLjAuMi"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bus_inside_this_process_and_unknown_services_are_refused() {
+        let caller = Called { name: "polybus serve".to_owned(), by_old_name: false };
+        let notices = Notices::new("serve", false);
+        let exit_of = |words: &[&str], names: &[&str]| {
+            let options = options(words);
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            match serve(&caller, &names, options.serving(), &notices) {
+                Err(Failure::Told { exit, .. }) => exit,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(exit_of(&["anon", "--bus", "embedded:"], &["anon"]), exit::CONFIGURATION);
+        assert_eq!(exit_of(&["nope", "--bus", "embedded:"], &["nope"]), exit::USAGE);
+        assert_eq!(exit_of(&["anon", "--bus", "embedded:", "--jobs", "0"], &["anon"]), exit::USAGE);
+    }
 }

@@ -8,9 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::options::{Flags, General, Shared};
-use crate::program::Called;
-use crate::session::begin;
+use crate::program::{Called, begin};
+use crate::session;
 
 /// Watch the log lines of a bus, or send some.
 #[derive(Debug, Parser)]
@@ -28,34 +27,17 @@ enum Verb {
 
 const EXAMPLES: &str = "\
 Examples:
-  polybus log tail --bus URL --level warning       what goes wrong
-  polybus log send --bus URL -l devops -m deployed one line
+  {program} tail --bus URL --level warning          what goes wrong
+  {program} send --bus URL -l devops -m deployed    one line
 ";
 
-impl Shared for Verb {
-    fn general(&self) -> &General {
-        match self {
-            Self::Tail(options) => options.watching.general(),
-            Self::Send(options) => options.watching.general(),
-        }
-    }
-
-    fn flags(&self, flags: &mut Flags) {
-        match self {
-            Self::Tail(options) => options.watching.flags(flags),
-            Self::Send(options) => options.watching.flags(flags),
-        }
-    }
-}
-
 pub(crate) fn run(called: &Called, words: Vec<OsString>) -> ExitCode {
-    begin::<Options, _>(
-        called,
-        words,
-        |options| &options.verb,
-        |called, options, notices| match &options.verb {
-            Verb::Tail(options) => options.run(called, notices),
-            Verb::Send(options) => options.run(called, notices),
-        },
-    )
+    let verb = words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let inner = Called { name: format!("{} {verb}", called.name), ..called.clone() };
+    match verb {
+        "tail" => session::begin(&inner, words[1..].to_vec(), tail::Options::shared, tail::run),
+        "send" => session::begin(&inner, words[1..].to_vec(), send::Options::shared, send::run),
+        // Help, or what is wrong: a verb has been seen to by now.
+        _ => begin::<Options>(called, words, |_, _| Ok(())),
+    }
 }

@@ -35,21 +35,26 @@ pub(crate) struct Options {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    pub(super) watching: Watching,
+    watching: Watching,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  polybus log send --bus URL -l devops -m deployed      one line
-  make 2>&1 | polybus log send --bus URL -l devops      every line of an output
-  polybus log send --bus URL -m host1 messages.txt      lines of a file, each with a word before it
+  {program} --bus URL -l devops -m deployed      one line
+  make 2>&1 | {program} --bus URL -l devops      every line of an output
+  {program} --bus URL -m host1 messages.txt      lines of a file, each with a word before it
 ";
 
 impl Options {
-    pub(super) fn run(&self, called: &Called, notices: &Notices) -> Outcome {
-        let files = (self.message.is_none() || !self.files.is_empty()).then_some(&*self.files);
-        publish(called, &self.watching, self.message.as_deref(), files, notices)
+    pub(super) fn shared(&self) -> &Watching {
+        &self.watching
     }
+}
+
+pub(super) fn run(called: &Called, options: &Options, notices: &Notices) -> Outcome {
+    let Options { message, files, watching } = options;
+    let files = (message.is_none() || !files.is_empty()).then_some(&**files);
+    publish(called, watching, message.as_deref(), files, notices)
 }
 
 /// Publishes `message`, or each line of `files` behind it.
@@ -84,7 +89,7 @@ fn warn_if_local(place: &Place, notices: &Notices) -> Outcome {
     if !bus.is_local() {
         return Ok(());
     }
-    let text = format!("{bus} is inside this process, where nobody listens");
+    let text = format!("the bus {bus} is inside this process, where nobody listens");
     if !place.is_named() {
         return Err(Failure::configuration(format!(
             "no bus is named, and {text}: name a shared one with --bus"
@@ -172,5 +177,59 @@ fn untaken(error: &Error) -> Failure {
     match error.kind() {
         Kind::InvalidName | Kind::Unsupported(_) | Kind::Unauthorized => wrong(error),
         _ => Failure::told(exit::UNAVAILABLE, "unavailable", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use polybus::log::{LogMonitor, Observed, Record};
+    use polybus::{SubscribeOptions, connect};
+
+    use super::*;
+
+    async fn published(lines: Lines) -> Vec<Record> {
+        let bus = connect("embedded:").await.unwrap();
+        let topic = Name::new("devops").unwrap();
+        let mut monitor =
+            LogMonitor::subscribe(&**bus.transport(), &topic, SubscribeOptions::default()).await.unwrap();
+        let count = publish_all(&bus, topic, &Identity::new("logmon", "example.org"), lines).await.unwrap();
+        let mut records = Vec::new();
+        for _ in 0..count {
+            match monitor.next().await {
+                Some(Observed::Line { record, .. }) => records.push(*record),
+                other => panic!("{other:?}"),
+            }
+        }
+        records
+    }
+
+    #[tokio::test]
+    async fn one_message_is_one_line_of_the_common_form() {
+        let records = published(one("  deployed\nnow ")).await;
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].program.as_deref(), Some("logmon"));
+        assert_eq!((records[0].level, &*records[0].message), (Some(Level::Info), "deployed\\nnow"));
+    }
+
+    #[tokio::test]
+    async fn each_line_of_the_files_comes_with_its_prefix() {
+        let mut first = tempfile::NamedTempFile::new().unwrap();
+        first.write_all(b"a \n\n b\xff").unwrap();
+        let mut second = tempfile::NamedTempFile::new().unwrap();
+        second.write_all(b"c\r\n").unwrap();
+        let files = [first.path().to_owned(), second.path().to_owned()];
+        let records = published(read_ahead(Some("host1"), &files)).await;
+        let messages: Vec<_> = records.iter().map(|record| record.message.as_str()).collect();
+        assert_eq!(messages, ["host1 a", "host1 ", "host1 b\u{fffd}", "host1 c"]);
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_and_an_endless_line_are_failures() {
+        let mut missing = read_ahead(None, &[PathBuf::from("/nonexistent/lines")]);
+        assert!(missing.recv().await.unwrap().is_err());
+        let mut endless = read_ahead(None, &[PathBuf::from("/dev/zero")]);
+        assert!(endless.recv().await.unwrap().is_err());
     }
 }

@@ -22,7 +22,7 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(super) watching: Watching,
+    watching: Watching,
     #[command(flatten)]
     showing: Showing,
     /// Old behaviours by their names: receipt-time shows when lines came instead of when they were sent.
@@ -32,15 +32,19 @@ pub(crate) struct Options {
 
 const EXAMPLES: &str = "\
 Examples:
-  polybus log tail --bus URL                                 everything on the topic logs
-  polybus log tail -l health --bus URL --display-localtime   another topic, local time
-  polybus log tail --bus URL --program anon --level warning --json
+  {program} --bus URL                                 everything on the topic logs
+  {program} -l health --bus URL --display-localtime   another topic, local time
+  {program} --bus URL --program anon --level warning --json
 ";
 
 impl Options {
-    pub(super) fn run(&self, called: &Called, notices: &Notices) -> Outcome {
-        watch(called, &self.watching, &self.showing, &self.compat, notices)
+    pub(super) fn shared(&self) -> &Watching {
+        &self.watching
     }
+}
+
+pub(super) fn run(called: &Called, options: &Options, notices: &Notices) -> Outcome {
+    watch(called, &options.watching, &options.showing, &options.compat, notices)
 }
 
 /// Shows lines until a signal comes, or as many as were asked for.
@@ -58,7 +62,12 @@ pub(crate) fn watch(
     let place = Place::find(called, watching, notices)?;
     refuse_local(&place.open()?)?;
     let topic = Name::new(&place.settings.log.exchange).map_err(|error| wrong(&error))?;
-    let screen = Screen::new(showing, place.settings.log.zone(), compat.contains(&Compat::ReceiptTime))?;
+    let screen = Screen::new(
+        showing,
+        place.settings.log.zone(),
+        compat.contains(&Compat::ReceiptTime),
+        Box::new(ResultOutput::new()),
+    )?;
     until_signal(async {
         let bus = place.connect().await?;
         follow(&bus, &topic, &filter, screen, notices).await
@@ -71,7 +80,7 @@ fn refuse_local(bus: &Bus) -> Outcome {
         return Ok(());
     }
     Err(Failure::configuration(format!(
-        "{bus} is inside this process, where nobody else publishes log lines: name a bus that is shared with --bus"
+        "the bus {bus} is inside this process, where nobody else publishes log lines: name a bus that is shared with --bus"
     )))
 }
 
@@ -154,14 +163,15 @@ struct Screen {
     receipt_time: bool,
     left: Option<u64>,
     file: Option<File>,
+    out: Box<dyn Write>,
 }
 
 impl Screen {
-    fn new(showing: &Showing, zone: Zone, receipt_time: bool) -> Outcome<Self> {
+    fn new(showing: &Showing, zone: Zone, receipt_time: bool, out: Box<dyn Write>) -> Outcome<Self> {
         let open = |path| OpenOptions::new().append(true).create(true).open(path);
         let file =
             showing.file.as_ref().map(|path| open(path).map_err(Failure::writing(&path.to_string_lossy())));
-        Ok(Self { zone, json: showing.json, receipt_time, left: showing.max, file: file.transpose()? })
+        Ok(Self { zone, json: showing.json, receipt_time, left: showing.max, file: file.transpose()?, out })
     }
 
     fn show(&mut self, record: &Record, received: Timestamp) -> Outcome {
@@ -174,11 +184,105 @@ impl Screen {
         if let Some(file) = &mut self.file {
             file.write_all(line.as_bytes()).map_err(Failure::writing("the log file"))?;
         }
-        let mut out = ResultOutput::new();
+        let out = &mut self.out;
         out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(Failure::writing("standard output"))
     }
 
     fn is_full(&self) -> bool {
         self.left == Some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use polybus::{Message, TransportExt, connect};
+
+    use super::*;
+    use crate::console::{Parsed, parse};
+
+    /// What was shown, for the test to look at.
+    #[derive(Clone, Default)]
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const LINES: [&str; 4] = [
+        "2014-11-05T17:01:53.25Z h1.example.org 431270e5-b42a-4625-801d-1777dd9eff81 anon_client [-] [1] WARN slow",
+        "2014-11-05T17:01:54Z h2.example.org 431270e5-b42a-4625-801d-1777dd9eff81 anon_client [-] [1] INFO fine",
+        "no line of ours\u{1b}[2J",
+        "2014-11-05T17:01:55Z h1.example.org 431270e5-b42a-4625-801d-1777dd9eff81 anon_client [-] [1] ERROR gone",
+    ];
+
+    fn options(words: &[&str]) -> Options {
+        match parse::<Options>("log tail", words.iter().map(Into::into).collect()).unwrap() {
+            Parsed::Run(options) => options,
+            Parsed::Told => panic!("told something"),
+        }
+    }
+
+    /// What `log tail` with these words shows of [`LINES`].
+    async fn tailed(topic: &str, words: &[&str]) -> String {
+        let options = options(words);
+        let shown = Shown::default();
+        let screen = Screen::new(&options.showing, Zone::Utc, false, Box::new(shown.clone())).unwrap();
+        let filter = options.showing.filter().unwrap();
+        let bus = connect("embedded:").await.unwrap();
+        let topic = Name::new(topic).unwrap();
+        let notices = Notices::new("log tail", false);
+        let publishing = async {
+            while bus.transport().health().subscriptions.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            for line in LINES {
+                bus.transport().announce(&topic, Message::new(line)).await.unwrap();
+            }
+        };
+        let (followed, ()) = tokio::join!(follow(&bus, &topic, &filter, screen, &notices), publishing);
+        followed.unwrap();
+        String::from_utf8(shown.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn lines_are_shown_until_there_are_enough() {
+        let shown = tailed("logs", &["--max", "3"]).await;
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[0].starts_with("2014-11-05T17:01:53.25+00:00 h1.example.org 431270e5"), "{shown}");
+        assert!(lines[2].ends_with(" no line of ours\\x1b[2J"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn filters_choose_lines_and_json_shows_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shown.log");
+        let words =
+            ["--level", "warning", "--host", "^h1", "--grep", "gone", "--json", "--max", "1", "--log"];
+        let shown = tailed("logs", &[&words[..], &[file.to_str().unwrap()]].concat()).await;
+        let record: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((&record["level"], &record["message"]), (&"ERROR".into(), &"gone".into()));
+        assert_eq!(std::fs::read_to_string(file).unwrap(), shown);
+    }
+
+    #[test]
+    fn the_log_file_has_a_default_name_and_the_last_zone_wins() {
+        assert_eq!(options(&["--log"]).showing.file.unwrap().to_str(), Some("logmon.log"));
+        assert_eq!(options(&["--logfile", "x"]).showing.file.unwrap().to_str(), Some("x"));
+        assert!(options(&[]).showing.file.is_none());
+        assert!(options(&["--grep", "("]).showing.filter().is_err());
+        for words in [&["--max", "0"][..], &["--level", "loud"], &["--compat", "old"], &["FILE"]] {
+            assert!(
+                parse::<Options>("log tail", words.iter().map(Into::into).collect()).is_err(),
+                "{words:?}"
+            );
+        }
     }
 }
