@@ -85,6 +85,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
             && let Some(group) = &mut state.group
         {
             group.unused_since = now.tick();
+            state.sooner = true;
         }
         self.recall(consumer, leaving, now)
     }

@@ -227,7 +227,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
 
     fn ring(&mut self, queue: QueueId, now: Now) {
         let Ok((state, journal)) = self.parts(queue) else { return };
-        state.armed = NEVER;
+        (state.armed, state.sooner) = (NEVER, true);
         let unused = state.consumers.attached() == 0
             && state.group.as_ref().and_then(Group::ends_at).is_some_and(|at| at <= now.tick());
         if unused {
@@ -317,11 +317,13 @@ impl<P, J: Journal<P>> Engine<P, J> {
             self.bury(queue, now);
         }
         let Some(state) = self.queues.get_mut(queue.slot) else { return };
-        let at = state.next_at(now);
-        if at < state.armed {
-            self.alarms.remove(&(state.armed, queue));
-            self.alarms.insert((at, queue));
-            state.armed = at;
+        if std::mem::take(&mut state.sooner) {
+            let at = state.next_at(now);
+            if at < state.armed {
+                self.alarms.remove(&(state.armed, queue));
+                self.alarms.insert((at, queue));
+                state.armed = at;
+            }
         }
         if state.stirred {
             state.stirred = false;

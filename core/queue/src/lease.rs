@@ -22,14 +22,16 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Adds a lease. Readings of the clock may come slightly out of order, so it may not belong at the end.
-    pub(crate) fn push(&mut self, end: LeaseEnd) {
+    /// Adds a lease. Readings of the clock may come slightly out of order, so it may not belong at the end. True if
+    /// it is the first to end.
+    pub(crate) fn push(&mut self, end: LeaseEnd) -> bool {
         if self.ends.back().is_none_or(|last| last.until <= end.until) {
             self.ends.push_back(end);
         } else {
             let at = self.ends.partition_point(|other| other.until <= end.until);
             self.ends.insert(at, end);
         }
+        self.ends.front() == Some(&end)
     }
 
     /// A lease ended by other means, or was renewed (its old end does not count any more).

@@ -60,6 +60,8 @@ pub(crate) struct Queue<P> {
     pub(crate) fallen: Vec<Fallen<P>>,
     /// Tick for which the engine's alarm is set.
     pub(crate) armed: u64,
+    /// Something may be due sooner than before.
+    pub(crate) sooner: bool,
     /// Something became ready, or room was made, since the owner last asked.
     pub(crate) stirred: bool,
     pub(crate) listed: bool,
@@ -91,6 +93,7 @@ impl<P> Queue<P> {
             gap: 0,
             fallen: Vec::new(),
             armed: NEVER,
+            sooner: false,
             stirred: false,
             listed: false,
         }
@@ -177,6 +180,7 @@ impl<P> Queue<P> {
         self.waiting.add(entry.envelope.size);
         let mark = Mark { seq, slot: self.entries.insert(entry) };
         if let Some(at) = expires {
+            self.sooner = true;
             self.expiries.push(at, mark);
         }
         mark
@@ -216,7 +220,7 @@ impl<P> Queue<P> {
         (entry.consumer, entry.lease, entry.until) = (consumer, lease, until);
         self.waiting.sub(size);
         self.leased.add(size);
-        self.leases.push(LeaseEnd { until, lease, slot });
+        self.sooner |= self.leases.push(LeaseEnd { until, lease, slot });
         self.consumers.took(consumer);
         self.counts.handed_out += 1;
         let (queue, seq) = (self.id.number, entry.seq);
@@ -269,6 +273,7 @@ impl<P> Queue<P> {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         (entry.place, entry.until) = (Place::Delayed, until);
         self.delayed += 1;
+        self.sooner = true;
         self.delays.push(until, Mark { seq: entry.seq, slot });
     }
 

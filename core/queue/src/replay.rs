@@ -218,7 +218,7 @@ impl<P> Queue<P> {
         for mark in marks {
             self.index_one(mark, now);
         }
-        self.stirred = true;
+        (self.stirred, self.sooner) = (true, true);
     }
 
     fn index_one(&mut self, mark: Mark, now: Now) {

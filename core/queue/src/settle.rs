@@ -153,7 +153,7 @@ impl<P> Queue<P> {
             return;
         }
         entry.until = until;
-        self.leases.push(LeaseEnd { until, lease: token.lease, slot: token.slot });
+        self.sooner |= self.leases.push(LeaseEnd { until, lease: token.lease, slot: token.slot });
         let entries = &self.entries;
         self.leases.forget(|end| is_leased(entries, end));
     }

@@ -97,6 +97,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
         let topic = of.topic.clone();
         let group = Group { of, unused_since: now.tick() };
         let queue = self.create(name, options, Some(group), numbers);
+        self.queues[queue.slot].sooner = true;
         self.topics.entry(topic).or_default().push(queue);
         self.tidy(queue, now);
         queue
