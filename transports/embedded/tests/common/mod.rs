@@ -61,7 +61,7 @@ pub async fn consume(bus: &Bus, credit: u32) -> Incoming<Delivery> {
 /// The next item, which must come without anybody's help.
 pub async fn next<T: std::fmt::Debug>(incoming: &mut Incoming<T>) -> T {
     let arrival =
-        tokio::time::timeout(Duration::from_secs(3600), incoming.next()).await.expect("an arrival in time");
+        tokio::time::timeout(Duration::from_hours(1), incoming.next()).await.expect("an arrival in time");
     match arrival {
         Some(Arrival::Item(item)) => item,
         other => panic!("{other:?}, ended: {:?}", incoming.end()),
