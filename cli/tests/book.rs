@@ -1,4 +1,5 @@
-//! The book and the program say the same: the reference is the one the program prints, and every `console` block of the book and the README is run, and must print what the page shows.
+//! The book and the program say the same: the reference is the one that the program prints, and every `console` block
+//! of the book and the README is run and must print what the page shows.
 //!
 //! Lines that begin with `$ ` are commands for bash, the lines behind one are its output, standard error included. The
 //! commands of one page run in one folder, which holds the samples. `UPDATE_DOCS=1 cargo test -p polybus-cli --test
