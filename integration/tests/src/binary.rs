@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -25,7 +26,7 @@ impl Programs {
     /// # Errors
     /// If it cannot be built, or the links cannot be made.
     pub fn new() -> Result<Self, Error> {
-        let binary = env::var_os("POLYBUS_BIN").map_or_else(build, |path| Ok(PathBuf::from(path)))?;
+        let binary = env::var_os("POLYBUS_BIN").map_or_else(built, |path| Ok(PathBuf::from(path)))?;
         Ok(Self { binary: binary.canonicalize()?, links: TempDir::new()? })
     }
 
@@ -75,6 +76,12 @@ pub fn feed(mut command: Command, input: &[u8]) -> io::Result<Output> {
 pub(crate) fn output(mut command: Command, stdin: Option<&Path>) -> io::Result<Output> {
     let stdin = stdin.map_or_else(|| Ok(Stdio::null()), |path| File::open(path).map(Stdio::from))?;
     command.stdin(stdin).output()
+}
+
+/// The command of this source, built once for all tests of a process, whether that succeeds or not.
+fn built() -> Result<PathBuf, Error> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    Ok(BUILT.get_or_init(|| build().map_err(|error| error.to_string())).clone()?)
 }
 
 /// Builds the command beside this test's own executable.
