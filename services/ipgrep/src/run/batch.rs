@@ -14,6 +14,7 @@ const SIZE: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     items: Vec<Item>,
+    ip6: Vec<u128>,
     lower: Vec<u8>,
 }
 
@@ -25,29 +26,40 @@ struct Item {
     what: What,
 }
 
-/// What is not in the text in this form.
+/// What is not in the text in this form; kept small.
 #[derive(Clone, Copy, Debug)]
 enum What {
     Ip4(u32),
-    Ip6(u128),
+    /// The next of [`Batch::ip6`].
+    Ip6,
     Host,
 }
 
 impl Batch {
-    /// Gathers an identifier. `false` if it is of another class, or if there is no room.
+    /// Whether it is time to drain the batch.
     #[inline]
-    pub(super) fn push(&mut self, token: &Token<'_>, map: &Map) -> bool {
+    pub(super) fn is_full(&self) -> bool {
+        self.items.len() >= SIZE
+    }
+
+    /// Gathers an IPv4 address.
+    #[inline]
+    pub(super) fn push_ip4(&mut self, start: usize, end: usize, bits: u32) {
+        self.items.push(Item { start, end, label: None, what: What::Ip4(bits) });
+    }
+
+    /// Gathers an identifier of the core.
+    pub(super) fn push(&mut self, token: &Token<'_>, map: &Map) {
         let (what, label) = match token.found {
             Found::Ip4(bits) => (What::Ip4(bits), None),
-            Found::Ip6(bits) => (What::Ip6(bits), map.ip6(bits)),
+            Found::Ip6(bits) => {
+                self.ip6.push(bits);
+                (What::Ip6, map.ip6(bits))
+            }
             Found::Host(name) => (What::Host, map.host(name)),
-            _ => return false,
+            _ => return,
         };
-        if self.items.len() == SIZE {
-            return false;
-        }
         self.items.push(Item { start: token.start, end: token.end, label, what });
-        true
     }
 
     /// Gives what was gathered from `text` with its labels, if `wanted` says so of the label.
@@ -64,12 +76,14 @@ impl Batch {
                 item.label = map.ip4(bits);
             }
         }
+        let mut ip6 = self.ip6.drain(..);
         for item in self.items.drain(..) {
             let Item { start, end, label, what } = item;
+            let bits6 = if matches!(what, What::Ip6) { ip6.next().unwrap_or(0) } else { 0 };
             if wanted(label) {
                 let found = match what {
                     What::Ip4(bits) => Found::Ip4(bits),
-                    What::Ip6(bits) => Found::Ip6(bits),
+                    What::Ip6 => Found::Ip6(bits6),
                     What::Host => Found::Host(lower(&mut self.lower, &text[start..end])),
                 };
                 take(&Token { start, end, found }, label);

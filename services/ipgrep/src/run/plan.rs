@@ -62,8 +62,8 @@ pub struct RunOptions<'m> {
 }
 
 impl RunOptions<'_> {
-    /// Bytes that are read at a time by default.
-    pub const CHUNK: NonZeroUsize = NonZeroUsize::MIN.saturating_add(256 * 1024 - 1);
+    /// Bytes that are read at a time by default: as much as stays in the second-level cache with what comes of it.
+    pub const CHUNK: NonZeroUsize = NonZeroUsize::MIN.saturating_add(64 * 1024 - 1);
 }
 
 impl Default for RunOptions<'_> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::ident::{Address, Authority, Found, Kind};
-use crate::map::LabelId;
+use crate::map::{LabelId, Map};
 
 /// Identifiers with the number of their occurrences, in order of first appearance.
 #[derive(Clone, Debug, Default)]
@@ -214,17 +214,21 @@ fn push(rows: &mut Vec<Row>, key: Key, label: Option<LabelId>) -> Index {
     index
 }
 
-/// The address or host name by which an identifier is looked up in a map.
-pub(crate) fn label_of(map: &crate::map::Map, found: &Found<'_>) -> Option<LabelId> {
+/// The label of an identifier: that of its address, its host name, or its block.
+pub(crate) fn label_of(map: &Map, found: &Found<'_>) -> Option<LabelId> {
+    let address = |address| match address {
+        Address::Ip4(bits) => map.ip4(bits),
+        Address::Ip6(bits) => map.ip6(bits),
+    };
     match *found {
-        Found::Ip4(bits) => map.ip4(bits),
-        Found::Ip6(bits) => map.ip6(bits),
-        Found::Host(name) | Found::Email { host: name, .. } => map.host(name),
+        Found::Ip4(bits) => address(Address::Ip4(bits)),
+        Found::Ip6(bits) => address(Address::Ip6(bits)),
+        Found::Url { authority: Authority::Address(written), .. } => address(written),
+        Found::Host(name)
+        | Found::Email { host: name, .. }
+        | Found::Url { authority: Authority::Host(name), .. } => map.host(name),
         Found::Cidr { net: Address::Ip4(net), len } => map.cidr4(net, len),
         Found::Cidr { net: Address::Ip6(net), len } => map.cidr6(net, len),
-        Found::Url { authority: Authority::Address(Address::Ip4(bits)), .. } => map.ip4(bits),
-        Found::Url { authority: Authority::Address(Address::Ip6(bits)), .. } => map.ip6(bits),
-        Found::Url { authority: Authority::Host(name), .. } => map.host(name),
     }
 }
 

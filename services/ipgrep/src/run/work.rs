@@ -6,7 +6,7 @@ use super::plan::{Count, Output, RunOptions};
 use super::tally::{Tally, label_of};
 use crate::ident::Token;
 use crate::map::{LabelId, Map};
-use crate::scan::Scanner;
+use crate::scan::{Scanner, Sink};
 
 /// Scans chunks.
 pub(super) struct Worker<'a> {
@@ -58,22 +58,42 @@ impl<'a> Worker<'a> {
             lines,
             seen: Seen::default(),
         };
-        // Only the names of the core stand in the text as they are.
-        let batched = options.grammar.classes.is_core();
-        scanner.scan(text, *map, |token| {
-            if !batched {
-                used.token(&token, label_of(map, &token.found));
-            } else if !batch.push(&token, map) {
-                used.batch(batch, map);
-                batch.push(&token, map);
-            }
-        });
-        used.batch(batch, map);
+        if options.grammar.classes.is_core() {
+            scanner.scan_into(text, *map, &mut Gather { used: &mut used, batch, map });
+            used.batch(batch, map);
+        } else {
+            scanner.scan(text, *map, |token| used.token(&token, label_of(map, &token.found)));
+        }
         used.finish()
     }
 }
 
+/// Gathers the identifiers of the core, whose names stand in the text as they are.
+struct Gather<'a, 'u, 't> {
+    used: &'a mut Use<'u, 't>,
+    batch: &'a mut Batch,
+    map: &'a Map,
+}
+
+impl Sink for Gather<'_, '_, '_> {
+    #[inline]
+    fn ip4(&mut self, start: usize, end: usize, bits: u32) {
+        self.batch.push_ip4(start, end, bits);
+        if self.batch.is_full() {
+            self.used.batch(self.batch, self.map);
+        }
+    }
+
+    fn token(&mut self, token: Token<'_>) {
+        self.batch.push(&token, self.map);
+        if self.batch.is_full() {
+            self.used.batch(self.batch, self.map);
+        }
+    }
+}
+
 impl Use<'_, '_> {
+    #[inline(never)]
     fn batch(&mut self, batch: &mut Batch, map: &Map) {
         let wanted = [self.wants(false), self.wants(true)];
         let mut seen = self.seen;

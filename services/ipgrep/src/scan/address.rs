@@ -45,7 +45,7 @@ pub(super) fn whole_ip6(text: &[u8]) -> Option<Address> {
 /// read and each state that is a complete address is a possible end.
 #[derive(Default)]
 struct Groups {
-    groups: [u16; 8],
+    values: [u16; 8],
     count: usize,
     gap: Option<usize>,
     tailed: bool,
@@ -56,8 +56,7 @@ impl Groups {
         let mut state = Self::default();
         let mut end = at;
         let mut best = None;
-        loop {
-            let Some(next) = state.step(signs, end, end == at) else { break };
+        while let Some(next) = state.step(signs, end, end == at) {
             end = next;
             if state.is_complete() && border(end) {
                 best = Some((end, state.bits()));
@@ -127,7 +126,7 @@ impl Groups {
     }
 
     fn push(&mut self, group: u16) {
-        self.groups[self.count] = group;
+        self.values[self.count] = group;
         self.count += 1;
     }
 
@@ -137,7 +136,7 @@ impl Groups {
 
     fn bits(&self) -> u128 {
         let join = |groups: &[u16]| groups.iter().fold(0_u128, |bits, group| bits << 16 | u128::from(*group));
-        let read = &self.groups[..self.count];
+        let read = &self.values[..self.count];
         let (head, tail) = read.split_at(self.gap.unwrap_or(0).min(self.count));
         let head_bits = if head.is_empty() { 0 } else { join(head) << (16 * (8 - head.len())) };
         head_bits | join(tail)

@@ -4,6 +4,7 @@
 //! (7.2.2) differs from the bytes only behind `\` and `%`, which are borders and never part of a token: whether the
 //! start of a run of letters and digits belongs to an escape is all that has to be asked.
 
+use super::Sink;
 use super::address;
 use super::anchors::{Anchors, Places};
 use super::border::left_of_ip6_after;
@@ -36,7 +37,7 @@ pub(super) struct Scan<'a, C> {
 
 impl<C: Covers> Scan<'_, C> {
     /// Gives every identifier of the text, in order.
-    pub(super) fn run(mut self, anchors: &mut Anchors, emit: &mut impl FnMut(Token<'_>)) {
+    pub(super) fn run(mut self, anchors: &mut Anchors, sink: &mut impl Sink) {
         let mut from = 0;
         while from < self.text.len() {
             from = anchors.collect(self.text, from);
@@ -44,35 +45,29 @@ impl<C: Covers> Scan<'_, C> {
             let mut number = 0;
             while let Some(anchor) = places.get(number) {
                 number =
-                    if anchor < self.cursor { number + 1 } else { self.around(anchor, places, number, emit) };
+                    if anchor < self.cursor { number + 1 } else { self.around(anchor, places, number, sink) };
             }
         }
     }
 
     /// Seeks what has this anchor as its first, and gives the number of the next one to look at.
     #[inline]
-    fn around(
-        &mut self,
-        anchor: usize,
-        anchors: Places<'_>,
-        number: usize,
-        emit: &mut impl FnMut(Token<'_>),
-    ) -> usize {
+    fn around(&mut self, anchor: usize, anchors: Places<'_>, number: usize, sink: &mut impl Sink) -> usize {
         if self.text[anchor] == b'.' {
-            if let Some((start, end, bits)) =
-                quick::ip4(self.text, anchors, number).filter(|_| self.has(Classes::IP4))
+            if self.has(Classes::IP4)
+                && let Some(address) = quick::ip4(self.text, anchors, number)
             {
-                self.give(start, end, Found::Ip4(bits), emit);
+                self.give_ip4(address, sink);
                 return number + 3;
             }
-            self.around_dot(anchor, emit);
+            self.around_dot(anchor, sink);
             return number + 1;
         }
         if let Some(next) = quick::no_ip6(self.text, anchors, number) {
             return next;
         }
         if self.has(Classes::IP6) {
-            self.around_colon(anchor, emit);
+            self.around_colon(anchor, sink);
         }
         number + 1
     }
@@ -84,7 +79,7 @@ impl<C: Covers> Scan<'_, C> {
 
     /// Seeks addresses and names whose first dot this is.
     #[inline]
-    fn around_dot(&mut self, dot: usize, emit: &mut impl FnMut(Token<'_>)) {
+    fn around_dot(&mut self, dot: usize, sink: &mut impl Sink) {
         let text = self.text;
         if !byte::is_at(text, dot + 1, WORD) {
             return;
@@ -93,7 +88,7 @@ impl<C: Covers> Scan<'_, C> {
         let (start, border) = self.left_of_run(run);
         for at in start..dot {
             let left = if at == start { border } else { !byte::is(text[at - 1], ALNUM) };
-            if left && byte::is(text[at], WORD) && self.at(at, dot, emit) {
+            if left && byte::is(text[at], WORD) && self.at(at, dot, sink) {
                 return;
             }
         }
@@ -101,12 +96,14 @@ impl<C: Covers> Scan<'_, C> {
 
     /// Seeks an IPv4 address or a name that begins at `at` and has its first dot at `dot`.
     #[inline]
-    fn at(&mut self, at: usize, dot: usize, emit: &mut impl FnMut(Token<'_>)) -> bool {
-        if dot - at <= 3 && byte::is(self.text[at], DIGIT) && self.has(Classes::IP4) {
-            if let Some((end, bits)) = address::ip4(self.text, at, false) {
-                self.give(at, end, Found::Ip4(bits), emit);
-                return true;
-            }
+    fn at(&mut self, at: usize, dot: usize, sink: &mut impl Sink) -> bool {
+        if dot - at <= 3
+            && byte::is(self.text[at], DIGIT)
+            && self.has(Classes::IP4)
+            && let Some((end, bits)) = address::ip4(self.text, at, false)
+        {
+            self.give_ip4((at, end, bits), sink);
+            return true;
         }
         if !self.has(Classes::HOST) {
             return false;
@@ -114,14 +111,14 @@ impl<C: Covers> Scan<'_, C> {
         let Some(end) = self.chain.name(self.text, at, self.grammar, self.map) else { return false };
         self.cursor = end;
         let found = Found::Host(lower(self.lower, &self.text[at..end]));
-        emit(Token { start: at, end, found });
+        sink.token(Token { start: at, end, found });
         true
     }
 
     #[inline]
-    fn give(&mut self, start: usize, end: usize, found: Found<'_>, emit: &mut impl FnMut(Token<'_>)) {
+    fn give_ip4(&mut self, (start, end, bits): quick::Ip4, sink: &mut impl Sink) {
         self.cursor = end;
-        emit(Token { start, end, found });
+        sink.ip4(start, end, bits);
     }
 
     /// Where a run that begins at `run` begins in the view, and whether that is a left border.
@@ -152,7 +149,7 @@ impl<C: Covers> Scan<'_, C> {
 
     /// Seeks an IPv6 address whose first colon this is.
     #[inline]
-    fn around_colon(&mut self, colon: usize, emit: &mut impl FnMut(Token<'_>)) {
+    fn around_colon(&mut self, colon: usize, sink: &mut impl Sink) {
         let text = self.text;
         let next = text.get(colon + 1).copied().unwrap_or(b' ');
         if next != b':' && !byte::is(next, HEX) {
@@ -166,14 +163,15 @@ impl<C: Covers> Scan<'_, C> {
         {
             return;
         }
-        if self.left_of_ip6(start) {
-            if let Some((end, address)) = address::ip6(text, start, false) {
-                let found = match address {
-                    Address::Ip4(bits) => Found::Ip4(bits),
-                    Address::Ip6(bits) => Found::Ip6(bits),
-                };
-                self.give(start, end, found, emit);
-            }
+        if self.left_of_ip6(start)
+            && let Some((end, address)) = address::ip6(text, start, false)
+        {
+            let found = match address {
+                Address::Ip4(bits) => Found::Ip4(bits),
+                Address::Ip6(bits) => Found::Ip6(bits),
+            };
+            self.cursor = end;
+            sink.token(Token { start, end, found });
         }
     }
 

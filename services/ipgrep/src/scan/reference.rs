@@ -260,7 +260,7 @@ impl<C: Covers> Reference<'_, C> {
         if self.text[at] == b'.' || !self.left6(at) {
             return None;
         }
-        if self.text[at..run].iter().filter(|byte| **byte == b':').count() < 2 {
+        if memchr::memchr_iter(b':', &self.text[at..run]).count() < 2 {
             return None;
         }
         (at + 1..=run).rev().find_map(|end| {

@@ -111,10 +111,11 @@ impl<C: Covers> Scan<'_, C> {
         if !left(signs, at) {
             return None;
         }
-        if byte::is(first, LETTER) && self.has(Classes::URL) {
-            if let Some(parts) = self.url(at) {
-                return Some(Hit::Url(parts));
-            }
+        if byte::is(first, LETTER)
+            && self.has(Classes::URL)
+            && let Some(parts) = self.url(at)
+        {
+            return Some(Hit::Url(parts));
         }
         self.email(at)
             .or_else(|| self.ip6(at))
