@@ -6,8 +6,10 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
+use crate::key::SecretKey;
 use crate::map::MapOptions;
-use crate::mask::{MaskOptions, Masker};
+use crate::mask::{MaskOptions, Masker, PfxScope};
+use crate::pfx::{Pfx, PfxMode};
 use crate::scan::Dns;
 use crate::vectors;
 
@@ -81,6 +83,25 @@ fn the_last_line_may_be_unfinished() {
     let mut out = Vec::new();
     run([&b"a"[..], b"", b"b"], &mut out, &map, &all).unwrap();
     assert_eq!(out, b"a\nb");
+}
+
+#[test]
+fn encrypting_every_address_keeps_to_the_selected_lines() {
+    let map = map_of("map.txt");
+    let key = SecretKey::parse(b"0123456789abcdeffedcba98765432101032547698badcfeefcdab8967452301").unwrap();
+    let pfx = Some((Pfx::new(PfxMode::IpcryptPfx, &key).unwrap(), PfxScope::All));
+    let masker = Masker::new(&map, MaskOptions { pfx, ..MaskOptions::default() });
+    let text = b"203.0.113.5\n203.0.113.5 192.0.2.1 www.city-a.example\n203.0.113.6\n";
+    let out = |select| {
+        let output = Output::Lines(select, Some(&masker));
+        let (out, _) = run_on(text, &map, &RunOptions { output, ..RunOptions::default() });
+        String::from_utf8(out).unwrap()
+    };
+    let (all, with, without) = (out(Select::All), out(Select::Matching), out(Select::NonMatching));
+    let lines: Vec<&str> = all.split_inclusive('\n').collect();
+    assert!(lines[1].contains(" 100.115.72.131 [") && !all.contains("203.0.113"), "{all}");
+    assert_eq!(with, lines[1]);
+    assert_eq!(without, [lines[0], lines[2]].concat());
 }
 
 struct Full;
