@@ -1,0 +1,85 @@
+//! Transports that are broken on purpose (K6): the kit is tested by what it catches.
+//!
+//! Each [`Mutant`] wraps any correct bus and has one flaw. Every one must be killed by a named case, and every case must
+//! kill one, or it proves nothing.
+
+mod asking;
+mod broken;
+mod closing;
+mod content;
+mod dead;
+mod fanout;
+mod flaw;
+mod promising;
+mod resources;
+mod secrets;
+mod sending;
+mod serving;
+mod settling;
+mod table;
+
+use std::fmt;
+use std::sync::Arc;
+
+use polybus_contract::Checked;
+
+use crate::subject::Subject;
+use broken::Broken;
+use flaw::Flaw;
+
+pub use table::ALL;
+
+/// Where a flaw is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    /// In the transport, under the always-on checks.
+    Under,
+    /// In the checks themselves, or in a transport without them.
+    Instead,
+}
+
+/// A transport with one flaw.
+#[derive(Clone, Copy)]
+pub struct Mutant {
+    /// Its name, which is stable.
+    pub name: &'static str,
+    /// What it does wrong, in one line.
+    pub flaw: &'static str,
+    /// The group of cases that it offends.
+    pub group: &'static str,
+    /// The case that must kill it.
+    pub killer: &'static str,
+    layer: Layer,
+    make: fn(u64) -> Arc<dyn Flaw>,
+}
+
+impl Mutant {
+    /// The mutant of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|mutant| mutant.name == name)
+    }
+
+    /// `subject`, broken in this way. What the flaw does by chance follows from the seed.
+    #[must_use]
+    pub fn of(&self, subject: &Subject, seed: u64) -> Subject {
+        let flaw = (self.make)(seed);
+        let name = format!("{}+{}", subject.name(), self.name);
+        match self.layer {
+            Layer::Under => {
+                subject.wrapped(name, move |inside| Arc::new(Broken::new(inside, flaw.clone())))
+            }
+            Layer::Instead => subject
+                .wrapped(name, move |inside| {
+                    Arc::new(Broken::new(Arc::new(Checked::new(inside)), flaw.clone()))
+                })
+                .unchecked(),
+        }
+    }
+}
+
+impl fmt::Debug for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mutant({})", self.name)
+    }
+}

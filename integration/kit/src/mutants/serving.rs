@@ -1,0 +1,304 @@
+//! Transports that hand out messages wrongly.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use polybus_contract::{
+    Arrival, ConsumeOptions, Declared, Delivery, DrainReport, End, Hold, Incoming, Intake, Name, Object, Outcome,
+    Place, Reason, Result, Settling, Source, Topology,
+};
+
+use super::broken::{ghost, rehold, shuffle};
+use super::flaw::{Flaw, Inside, Rate, desk};
+
+/// Hands out one in so many deliveries twice.
+#[derive(Debug)]
+pub(super) struct DuplicatesDeliveries(pub(super) Arc<Rate>);
+
+#[async_trait]
+impl Flaw for DuplicatesDeliveries {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let rate = self.0.clone();
+        let incoming = inside.consume(from, options).await?;
+        Ok(shuffle(incoming, move |delivery, _, ready| {
+            if rate.strikes() {
+                ready.push_back(ghost(&delivery));
+            }
+            ready.push_back(delivery);
+        }))
+    }
+}
+
+/// Hands out some messages before the one that was sent before them.
+#[derive(Debug)]
+pub(super) struct Reorders(pub(super) Arc<Rate>);
+
+#[async_trait]
+impl Flaw for Reorders {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let rate = self.0.clone();
+        // With a credit of one there is nothing to swap.
+        let credit = options.credit.max(2);
+        let incoming = inside.consume(from, options.with_credit(credit)).await?;
+        Ok(shuffle(incoming, move |delivery, more, ready| {
+            if rate.strikes() {
+                ready.extend(more());
+            }
+            ready.push_back(delivery);
+        }))
+    }
+}
+
+/// Gives a consumer more credit than it asked for.
+#[derive(Debug)]
+pub(super) struct IgnoresCredit;
+
+#[async_trait]
+impl Flaw for IgnoresCredit {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let credit = options.credit.saturating_mul(2);
+        inside.consume(from, options.with_credit(credit)).await
+    }
+}
+
+/// Says Ok to a change of credit and keeps the old one.
+#[derive(Debug)]
+pub(super) struct KeepsCredit;
+
+#[async_trait]
+impl Flaw for KeepsCredit {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let (source, end) = inside.consume(from, options).await?.into_source();
+        Ok(Incoming::new(FixedCredit { source, end }))
+    }
+}
+
+#[derive(Debug)]
+struct FixedCredit {
+    source: Box<dyn Source<Delivery>>,
+    end: Option<End>,
+}
+
+impl Source<Delivery> for FixedCredit {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
+        match self.end.take() {
+            Some(end) => Poll::Ready(Err(end)),
+            None => self.source.poll_next(context),
+        }
+    }
+
+    fn set_credit(&mut self, _credit: u32) -> Result<()> {
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.source.stop();
+    }
+}
+
+/// A consumer takes the whole backlog into a buffer of its own, within its credit or not.
+#[derive(Debug)]
+pub(super) struct HoardsBacklog;
+
+#[async_trait]
+impl Flaw for HoardsBacklog {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let credit = options.credit;
+        let (source, end) = inside.consume(from, options.with_credit(100_000_u32)).await?.into_source();
+        let out = Arc::default();
+        Ok(Incoming::new(Hoard { source, end, credit, out, hoard: VecDeque::new() }))
+    }
+}
+
+#[derive(Debug)]
+struct Hoard {
+    source: Box<dyn Source<Delivery>>,
+    end: Option<End>,
+    credit: u32,
+    out: Arc<Out>,
+    hoard: VecDeque<Delivery>,
+}
+
+/// What was given out of a hoard, and who waits for some of it to be settled.
+#[derive(Debug, Default)]
+struct Out {
+    count: AtomicU32,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Source<Delivery> for Hoard {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
+        while let Poll::Ready(next) = self.source.poll_next(context) {
+            match next {
+                Ok(Arrival::Item(delivery)) => self.hoard.push_back(delivery),
+                Ok(gap @ Arrival::Gap(_)) => return Poll::Ready(Ok(gap)),
+                Err(end) => {
+                    self.hoard.clear();
+                    return Poll::Ready(Err(self.end.take().unwrap_or(end)));
+                }
+            }
+        }
+        self.out.waker.lock().unwrap_or_else(PoisonError::into_inner).replace(context.waker().clone());
+        if self.out.count.load(Ordering::Acquire) >= self.credit {
+            return Poll::Pending;
+        }
+        let Some(delivery) = self.hoard.pop_front() else { return Poll::Pending };
+        self.out.count.fetch_add(1, Ordering::AcqRel);
+        let out = self.out.clone();
+        let counted = rehold(delivery, |hold| Arc::new(Counted { hold, out }));
+        Poll::Ready(Ok(Arrival::Item(counted)))
+    }
+
+    fn set_credit(&mut self, credit: u32) -> Result<()> {
+        self.credit = credit;
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.source.stop();
+    }
+}
+
+#[derive(Debug)]
+struct Counted {
+    hold: Arc<dyn Hold>,
+    out: Arc<Out>,
+}
+
+#[async_trait]
+impl Hold for Counted {
+    fn settle(self: Arc<Self>, outcome: Outcome) -> Settling {
+        self.out.count.fetch_sub(1, Ordering::AcqRel);
+        let waker = self.out.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waker.into_iter().for_each(Waker::wake);
+        self.hold.clone().settle(outcome)
+    }
+
+    async fn renew(&self) -> Result<Option<Duration>> {
+        self.hold.renew().await
+    }
+}
+
+/// A failing message takes along what its consumer has in hand.
+#[derive(Debug, Default)]
+pub(super) struct PoisonsNeighbours {
+    in_hand: Mutex<Vec<Arc<dyn Hold>>>,
+}
+
+impl Flaw for PoisonsNeighbours {
+    fn delivery(&self, delivery: Delivery) -> Option<Delivery> {
+        Some(rehold(delivery, |hold| {
+            self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).push(hold.clone());
+            hold
+        }))
+    }
+
+    fn settle(&self, hold: Arc<dyn Hold>, outcome: Outcome) -> Settling {
+        let failed = !matches!(outcome, Outcome::Ack | Outcome::Release);
+        let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        in_hand.retain(|other| !Arc::ptr_eq(other, &hold));
+        let neighbours = if failed { std::mem::take(&mut *in_hand) } else { Vec::new() };
+        drop(in_hand);
+        let settling = hold.settle(outcome);
+        for neighbour in neighbours {
+            let error = Some("the channel was closed".to_owned());
+            drop(neighbour.settle(Outcome::Reject { reason: Reason::Rejected, error, keep: Default::default() }));
+        }
+        settling
+    }
+}
+
+/// Forgets what waited in a queue before its first consumer came.
+#[derive(Debug, Default)]
+pub(super) struct ForgetsBacklog {
+    known: Mutex<Vec<Intake>>,
+}
+
+#[async_trait]
+impl Flaw for ForgetsBacklog {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let first = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = !known.contains(from);
+            known.push(from.clone());
+            first
+        };
+        let dead = matches!(from, Intake::Queue(name) if name.is_dead());
+        if first && !dead {
+            // A queue that is not there has no backlog either.
+            let _ = desk(inside)?.purge(from, Place::Ready).await;
+        }
+        inside.consume(from, options).await
+    }
+}
+
+/// Says Ok to a declare and does nothing.
+#[derive(Debug)]
+pub(super) struct ForgetsTopology;
+
+#[async_trait]
+impl Flaw for ForgetsTopology {
+    async fn declare(&self, _inside: &Inside, _topology: &Topology) -> Result<Declared> {
+        Ok(Declared::default())
+    }
+}
+
+/// Removes the queues that a handle declared when it closes.
+#[derive(Debug, Default)]
+pub(super) struct AutoDeletes {
+    declared: Mutex<Vec<Name>>,
+}
+
+#[async_trait]
+impl Flaw for AutoDeletes {
+    async fn declare(&self, inside: &Inside, topology: &Topology) -> Result<Declared> {
+        let names = topology.queues.iter().map(|queue| queue.name.clone());
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        inside.declare(topology).await
+    }
+
+    async fn drain(&self, inside: &Inside, within: Duration) -> DrainReport {
+        let names = std::mem::take(&mut *self.declared.lock().unwrap_or_else(PoisonError::into_inner));
+        for name in names {
+            if let Ok(desk) = desk(inside) {
+                // It may be gone already.
+                let _ = desk.remove(&Object::Queue(name)).await;
+            }
+        }
+        inside.drain(within).await
+    }
+}

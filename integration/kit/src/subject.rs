@@ -1,0 +1,126 @@
+//! The bus to be judged.
+
+use std::fmt;
+use std::sync::Arc;
+
+use polybus_contract::{Checked, Result, Transport};
+
+use crate::faults::{Fault, Faults};
+use crate::times::Times;
+
+/// A bus to be judged: a way to make handles on it, what it declares of its times, and who can do it harm.
+///
+/// Every handle must be on the same bus instance: one handle sends, another one receives. A transport is judged as it
+/// is used, behind the always-on checks ([`Checked`]).
+#[derive(Clone)]
+pub struct Subject {
+    name: Arc<str>,
+    open: Arc<dyn Fn() -> Arc<dyn Transport> + Send + Sync>,
+    times: Times,
+    faults: Option<Arc<dyn Faults>>,
+    versions: Vec<(String, String)>,
+}
+
+impl Subject {
+    /// A bus on which `open` makes handles, each a connection of its own. `open` does no I/O (I1).
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        open: impl Fn() -> Arc<dyn Transport> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            open: Arc::new(open),
+            times: Times::default(),
+            faults: None,
+            versions: vec![("polybus-kit".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
+        }
+    }
+
+    /// The bus that a URL names, as `polybus::connect` reads it. In this process, `embedded:` is a new bus each time:
+    /// give it a name, `embedded:kit`.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](polybus_contract::Kind::Configuration) for a URL that is not understood.
+    pub fn from_url(url: &str) -> Result<Self> {
+        let first = polybus::Bus::open(url)?;
+        let transport = first.transport().clone();
+        let url = url.to_owned();
+        let open = move || match polybus::Bus::open(&url) {
+            Ok(bus) => bus.transport().clone(),
+            // It could be opened a moment ago; should it not be now, the cases meet the one that could.
+            Err(_) => transport.clone(),
+        };
+        Ok(Self::new(first.url(), open))
+    }
+
+    /// The same with these times.
+    #[must_use]
+    pub const fn with_times(mut self, times: Times) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// The same with somebody who can do it harm.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Arc<dyn Faults>) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// The same, with the version of something that the report should name: the broker, the client library.
+    #[must_use]
+    pub fn with_version(mut self, what: impl Into<String>, version: impl Into<String>) -> Self {
+        self.versions.push((what.into(), version.into()));
+        self
+    }
+
+    /// The same bus under another name, its handles made by `wrap` around these ones: how mutants are made (K6).
+    #[must_use]
+    pub fn wrapped(
+        &self,
+        name: impl Into<Arc<str>>,
+        wrap: impl Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync + 'static,
+    ) -> Self {
+        let open = self.open.clone();
+        Self { name: name.into(), open: Arc::new(move || wrap(open())), ..self.clone() }
+    }
+
+    /// What it is called in reports.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its times.
+    #[must_use]
+    pub const fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Versions to be named in the report.
+    #[must_use]
+    pub fn versions(&self) -> &[(String, String)] {
+        &self.versions
+    }
+
+    /// A fresh handle behind the always-on checks, not connected.
+    #[must_use]
+    pub fn open(&self) -> Arc<dyn Transport> {
+        Arc::new(Checked::new((self.open)()))
+    }
+
+    /// Who can do these things to it, if somebody can do all of them.
+    #[must_use]
+    pub fn faults(&self, wanted: &[Fault]) -> Option<&Arc<dyn Faults>> {
+        self.faults.as_ref().filter(|faults| wanted.iter().all(|fault| faults.can(*fault)))
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject")
+            .field("name", &self.name)
+            .field("times", &self.times)
+            .finish_non_exhaustive()
+    }
+}
