@@ -67,7 +67,7 @@ impl Wall {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     wall: Wall,
-    pub(crate) engine: Engine<Arc<Message>>,
+    pub(crate) engine: Engine<Message>,
     /// Queues by name as they were last found; an entry that is out of date is found anew.
     routes: FxHashMap<Name, QueueId>,
     /// Readers with credit that found nothing ready.
@@ -164,6 +164,12 @@ impl Bus {
         done
     }
 
+    /// Does `work` that makes nothing ready and nothing due sooner, and that needs no wall clock: an ack.
+    pub(crate) fn briefly<T>(&self, work: impl FnOnce(&mut State, Now) -> T) -> T {
+        let now = Now::new(self.since_start(), 0);
+        work(&mut self.lock(), now)
+    }
+
     /// A panic under the lock is a fault of ours, not of the next caller; the engine's own calls are whole.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -239,12 +245,13 @@ impl State {
     /// Ends every piece of work: who has something to do now, and when does the timer ring next?
     fn after(&mut self, bus: &Arc<Bus>, now: Now, wakes: &mut Wakes) {
         while let Some(queue) = self.engine.take_stirred() {
+            wakes.room();
             if !self.waiting.is_empty() {
                 self.rouse(queue, wakes);
             }
-            wakes.room();
         }
-        if std::mem::take(&mut self.crowded) {
+        if self.crowded {
+            self.crowded = false;
             self.second_call_at.get_or_insert(now.since_start + SECOND_CALL);
         }
         self.arm(bus, now);

@@ -9,7 +9,6 @@ use polybus_contract::{
     Counters, DrainReport, End, Error, Health, Kind, Link, Operation, Result, SubscriptionHealth,
     SubscriptionState,
 };
-use polybus_queue::Leaving;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -39,9 +38,7 @@ pub(crate) struct Handle {
     readers: Mutex<Vec<Arc<Reader>>>,
     subscriptions: Mutex<Vec<Arc<Subscription>>>,
     callers: Mutex<Vec<Weak<Caller>>>,
-    /// Deliveries out and unsettled.
-    pub(crate) out: AtomicU64,
-    /// Deliveries settled with success.
+    /// Deliveries settled with success. Written under the bus's lock.
     settled: AtomicU64,
     /// A delivery came back while somebody drains.
     idle: Notify,
@@ -100,7 +97,6 @@ impl Handle {
             readers: Mutex::default(),
             subscriptions: Mutex::default(),
             callers: Mutex::default(),
-            out: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             idle: Notify::new(),
             health: Notify::new(),
@@ -125,7 +121,7 @@ impl Handle {
         drop(readers);
         self.health.notify_waiters();
         if self.takes_in(Operation::Consume).is_err() {
-            reader.leave(End::Drained, Leaving::Release);
+            reader.leave(End::Drained);
         }
     }
 
@@ -160,13 +156,14 @@ impl Handle {
         }
     }
 
-    /// A delivery was settled, with or without success.
-    pub(crate) fn given_back(&self, settled: bool) {
-        if settled {
-            self.settled.fetch_add(1, Ordering::AcqRel);
-        }
-        let was = self.out.fetch_sub(1, Ordering::AcqRel);
-        if was == 1 && self.draining.load(Ordering::Acquire) {
+    /// A delivery was settled with success. Called under the bus's lock, so nobody else counts at the same time.
+    pub(crate) fn count_settled(&self) {
+        self.settled.store(self.settled.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// A delivery is out of somebody's hands: a drain may be waiting for that.
+    pub(crate) fn given_back(&self) {
+        if self.draining.load(Ordering::Acquire) {
             self.idle.notify_waiters();
         }
     }
@@ -223,7 +220,7 @@ impl Handle {
         // The task outlives its callers; if its runtime ended, everything that was open is abandoned.
         match report.wait_for(Option::is_some).await {
             Ok(found) => found.unwrap_or_default(),
-            Err(_) => self.finish_drain(0, 0, 0),
+            Err(_) => self.finish_drain(self.settled.load(Ordering::Acquire), 0),
         }
     }
 
@@ -253,11 +250,11 @@ impl Handle {
         self.draining.store(true, Ordering::Release);
         self.health.notify_waiters();
         let returned = self.stop_intake();
-        let open = self.out.load(Ordering::Acquire);
+        let readers = locked(&self.readers).clone();
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
             idle.as_mut().enable();
-            if self.out.load(Ordering::Acquire) == 0 {
+            if !readers.iter().any(|reader| reader.holds()) {
                 break;
             }
             let until = *deadline.borrow_and_update();
@@ -267,13 +264,13 @@ impl Handle {
                 () = sleep_until(until) => break,
             }
         }
-        self.finish_drain(settled, returned, open)
+        self.finish_drain(settled, returned)
     }
 
     /// Ends what arrives and gives back what nobody has seen.
     fn stop_intake(&self) -> u64 {
         let readers = locked(&self.readers).clone();
-        let returned = readers.iter().map(|reader| reader.leave(End::Drained, Leaving::Keep)).sum();
+        let returned = readers.iter().map(|reader| reader.leave(End::Drained)).sum();
         let subscriptions = locked(&self.subscriptions).clone();
         for subscription in &subscriptions {
             subscription.leave(End::Drained);
@@ -282,19 +279,17 @@ impl Handle {
     }
 
     /// Closes. What is still in hand is taken back; its late settle answers `Stale`.
-    fn finish_drain(&self, settled: u64, returned: u64, open: u64) -> DrainReport {
+    fn finish_drain(&self, settled: u64, returned: u64) -> DrainReport {
         self.draining.store(true, Ordering::Release);
         self.closed.store(true, Ordering::Release);
         self.bus.room.notify_waiters();
         let callers = std::mem::take(&mut *locked(&self.callers));
         callers.iter().filter_map(Weak::upgrade).for_each(|caller| caller.leave(End::Drained));
-        let finished = (self.settled.load(Ordering::Acquire) - settled).min(open);
         let readers = std::mem::take(&mut *locked(&self.readers));
-        for reader in &readers {
-            reader.leave(End::Drained, Leaving::Drop);
-        }
+        let abandoned = readers.iter().map(|reader| reader.abandon()).sum();
+        let finished = self.settled.load(Ordering::Acquire) - settled;
         self.health.notify_waiters();
-        DrainReport { finished, returned, abandoned: open - finished, unflushed: 0 }
+        DrainReport { finished, returned, abandoned, unflushed: 0 }
     }
 }
 

@@ -54,8 +54,7 @@ struct Inner {
 
 struct Raw {
     token: Token,
-    message: Arc<Message>,
-    death: Option<Box<Death>>,
+    message: Message,
     attempt: u32,
     until: Duration,
 }
@@ -157,13 +156,13 @@ impl Source<Delivery> for Deliveries {
     }
 
     fn stop(&mut self) {
-        self.reader.leave(End::Stopped, Leaving::Keep);
+        self.reader.leave(End::Stopped);
     }
 }
 
 impl Drop for Deliveries {
     fn drop(&mut self) {
-        self.reader.leave(End::Stopped, Leaving::Keep);
+        self.reader.leave(End::Stopped);
         self.reader.gone.store(true, Ordering::Release);
         self.reader.handle.remove_reader();
     }
@@ -211,14 +210,10 @@ impl Reader {
     }
 
     fn delivery(self: &Arc<Self>, raw: Raw) -> Delivery {
-        self.handle.out.fetch_add(1, Ordering::AcqRel);
-        self.arrived.fetch_add(1, Ordering::Relaxed);
+        // One task at a time polls a stream.
+        self.arrived.store(self.arrived.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let hold = Arc::new(Held { reader: self.clone(), token: raw.token });
-        let mut message = Message::clone(&raw.message);
-        if let Some(death) = raw.death {
-            message = message.with_death(*death);
-        }
-        Delivery::new(message, self.queue.clone(), raw.attempt, LeaseTerms::Timed(self.lease), hold)
+        Delivery::new(raw.message, self.queue.clone(), raw.attempt, LeaseTerms::Timed(self.lease), hold)
     }
 
     /// Takes what is ready, within credit and a fair share; with nothing there, waits to be woken.
@@ -246,9 +241,12 @@ impl Reader {
         for taken in 0..share {
             match state.engine.take(self.consumer, now) {
                 Ok(Some(handed)) => {
-                    let death = handed.death.map(|death| Box::new(death_of(death, &self.queue)));
-                    let (token, attempt, message) = (handed.token, handed.attempt, handed.payload.clone());
-                    inner.buffer.push_back(Raw { token, message, death, attempt, until });
+                    let mut message = handed.payload.clone();
+                    if let Some(death) = handed.death {
+                        message = message.with_death(death_of(death, &self.queue));
+                    }
+                    let (token, attempt) = (handed.token, handed.attempt);
+                    inner.buffer.push_back(Raw { token, message, attempt, until });
                 }
                 Ok(None) => return taken,
                 Err(refusal) => {
@@ -321,15 +319,24 @@ impl Reader {
         back.iter().map(release).filter(|released| *released).count() as u64
     }
 
-    /// Ends the stream: gives back what nobody has seen, and lets the rest be settled or, as `leaving` says, takes
-    /// it back too. Returns how many were given back unseen.
-    pub(crate) fn leave(self: &Arc<Self>, end: End, leaving: Leaving) -> u64 {
+    /// Whether any of its deliveries is out.
+    pub(crate) fn holds(&self) -> bool {
+        self.bus().look(|state| state.engine.holds(self.consumer))
+    }
+
+    /// Takes back what is out, its attempt counted: the handler had its time. Returns how many that were.
+    pub(crate) fn abandon(&self) -> u64 {
+        // A removed queue has nothing to give back.
+        self.bus().with(|state, now, _| state.engine.recall(self.consumer, Leaving::Drop, now)).unwrap_or(0)
+    }
+
+    /// Ends the stream: gives back what nobody has seen, and lets the rest be settled. Returns how many were given
+    /// back.
+    pub(crate) fn leave(self: &Arc<Self>, end: End) -> u64 {
         self.bus().with(|state, now, wakes| {
             let returned = self.release(state, now, usize::MAX);
-            if state.engine.detach(self.consumer, leaving, now).is_err() && leaving != Leaving::Keep {
-                // It had left before; what it kept then is taken back now. A removed queue has nothing to give.
-                let _ = state.engine.recall(self.consumer, leaving, now);
-            }
+            // Refused if it had left before, or with its queue.
+            let _ = state.engine.detach(self.consumer, Leaving::Keep, now);
             self.listed.store(false, Ordering::Relaxed);
             state.unwait(self.consumer.queue(), self, wakes);
             let mut inner = self.inner();
@@ -341,7 +348,7 @@ impl Reader {
 
     /// Whether its stream is gone and none of its deliveries is out.
     pub(crate) fn is_over(&self) -> bool {
-        self.gone.load(Ordering::Acquire) && !self.bus().look(|state| state.engine.holds(self.consumer))
+        self.gone.load(Ordering::Acquire) && !self.holds()
     }
 
     /// Messages in hand, credit left, and how long nothing moved.
@@ -358,13 +365,38 @@ impl Reader {
         Some(held.saturating_sub(u32::try_from(self.inner().buffer.len()).unwrap_or(u32::MAX)))
     }
 
-    fn settle(&self, token: Token, outcome: Outcome) -> Result<()> {
-        let settled = self.bus().with(|state, now, wakes| {
-            let settled = settle_with(state, token, outcome, now);
-            self.fed(wakes);
-            settled
+    /// The most frequent settle, and the one after which nobody but this reader has anything to do.
+    fn ack(&self, token: Token) -> Result<(), polybus_queue::Error> {
+        let (acked, starved) = self.bus().briefly(|state, now| {
+            let acked = state.engine.ack(token, now);
+            (acked, self.settled(acked.is_ok()))
         });
-        self.handle.given_back(settled.is_ok());
+        if starved {
+            self.bus().with(|_, _, wakes| self.fed(wakes));
+        }
+        acked
+    }
+
+    /// Counts a settle; true if this reader was parked for want of credit.
+    fn settled(&self, success: bool) -> bool {
+        if success {
+            self.handle.count_settled();
+        }
+        self.starved.load(Ordering::Relaxed)
+    }
+
+    fn settle(&self, token: Token, outcome: Outcome) -> Result<()> {
+        let settled = match outcome {
+            Outcome::Ack => self.ack(token),
+            outcome => self.bus().with(|state, now, wakes| {
+                let settled = settle_with(state, token, outcome, now);
+                if self.settled(settled.is_ok()) {
+                    self.fed(wakes);
+                }
+                settled
+            }),
+        };
+        self.handle.given_back();
         settled.map_err(|refusal| refused(refusal, Operation::Settle, &self.intake))
     }
 }
@@ -377,16 +409,16 @@ fn settle_with(
 ) -> Result<(), polybus_queue::Error> {
     use polybus_queue::Outcome as Engine;
     let outcome = match outcome {
-        Outcome::Ack => return state.engine.ack(token, now),
+        Outcome::Ack => Engine::Ack,
         Outcome::Retry { after, error } => Engine::Retry { after, error },
         Outcome::Reject { reason, error, keep } => {
             let keep = match keep {
                 Keep::Body => polybus_queue::Keep::Whole,
                 Keep::Nothing => polybus_queue::Keep::Nothing,
                 Keep::Substitute(body) => {
-                    let message = Message::clone(state.engine.peek(token, now)?).with_body(body);
+                    let message = state.engine.peek(token, now)?.clone().with_body(body);
                     let size = message.size();
-                    polybus_queue::Keep::Substitute(Arc::new(message), size)
+                    polybus_queue::Keep::Substitute(message, size)
                 }
             };
             Engine::Reject { reason: reason_word(&reason), error, keep }

@@ -26,7 +26,7 @@ pub(crate) enum Tried {
 
 /// What is left to do when there is room.
 pub(crate) struct Later {
-    envelope: Envelope<Arc<Message>>,
+    envelope: Envelope<Message>,
     id: MessageId,
     /// The queue, or the groups of the topic, that had no room.
     full: Vec<QueueId>,
@@ -50,7 +50,7 @@ impl Handle {
     fn try_send(
         &self,
         queue: &Name,
-        envelope: Envelope<Arc<Message>>,
+        envelope: Envelope<Message>,
         id: MessageId,
         options: &PublishOptions,
     ) -> Result<Tried, (Error, MessageId)> {
@@ -75,7 +75,7 @@ impl Handle {
     fn try_announce(
         &self,
         topic: &Name,
-        envelope: Envelope<Arc<Message>>,
+        envelope: Envelope<Message>,
         id: MessageId,
         options: &PublishOptions,
     ) -> Result<Tried, (Error, MessageId)> {
@@ -147,7 +147,7 @@ impl Handle {
     async fn send_when_there_is_room(
         &self,
         queue: QueueId,
-        envelope: &Envelope<Arc<Message>>,
+        envelope: &Envelope<Message>,
         delay: Duration,
         until: Instant,
     ) -> Result<Accepted, Stop> {
@@ -180,7 +180,7 @@ enum Stop {
 fn send_now(
     state: &mut State,
     queue: QueueId,
-    envelope: &mut Option<Envelope<Arc<Message>>>,
+    envelope: &mut Option<Envelope<Message>>,
     delay: Duration,
     now: Now,
 ) -> Result<Accepted, Refusal> {
@@ -216,7 +216,7 @@ struct Announced {
 fn announce_now(
     state: &mut State,
     topic: &Name,
-    envelope: &Envelope<Arc<Message>>,
+    envelope: &Envelope<Message>,
     options: &PublishOptions,
     now: Now,
 ) -> Result<Announced> {
@@ -246,12 +246,11 @@ fn confirmed(id: MessageId, duplicate: bool) -> Receipt {
 }
 
 /// The message with what the engine must know of it.
-pub(crate) fn envelope(message: Message, id: &MessageId, send: u32) -> Envelope<Arc<Message>> {
+pub(crate) fn envelope(message: Message, id: &MessageId, send: u32) -> Envelope<Message> {
     let size = message.size();
     let priority = message.priority().unwrap_or(0);
     let expires_unix_ms = message.expires().map(|at| u64::try_from(at.0).unwrap_or(0));
-    let payload = Arc::new(message);
-    Envelope { payload, key: Key { id: engine_id(id), send }, size, priority, expires_unix_ms }
+    Envelope { payload: message, key: Key { id: engine_id(id), send }, size, priority, expires_unix_ms }
 }
 
 pub(crate) fn engine_id(id: &MessageId) -> polybus_queue::MessageId {

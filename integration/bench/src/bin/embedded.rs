@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use polybus_bench::{Spread, machine, say};
 use polybus_contract::{
-    Arrival, Checked, ConsumeOptions, Delivery, Error, Incoming, Intake, Kind, Message, Name, Operation,
-    PublishOptions, Queue, Result, Target, Topology, Transport, WhenFull,
+    Arrival, Checked, ConsumeOptions, Delivery, Error, Incoming, Intake, Kind, Message, MessageId, Name,
+    Operation, PublishOptions, Queue, Result, Target, Topology, Transport, WhenFull,
 };
 use polybus_embedded::Embedded;
 use tokio::runtime::{Builder, Runtime};
@@ -27,46 +27,56 @@ fn main() -> Result<()> {
     say(&machine());
     say(&format!("{messages} messages of 1 KiB (shared) with an id, {ROUNDS} rounds, sides in turn"));
     let single = Builder::new_current_thread().enable_all().build().map_err(|error| fault(&error))?;
-    compare("one thread", &single, messages)?;
+    compare("one thread, ids given", &single, messages, given)?;
+    compare("one thread, ids made", &single, messages, made)?;
     let multi =
         Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| fault(&error))?;
-    compare("two threads", &multi, messages)
+    compare("two threads, ids given", &multi, messages, given)?;
+    compare("two threads, ids made", &multi, messages, made)
 }
 
-fn compare(flavour: &str, runtime: &Runtime, messages: u64) -> Result<()> {
+/// Makes the n-th message.
+type Make = fn(n: u64, payload: &Bytes) -> Message;
+
+fn compare(flavour: &str, runtime: &Runtime, messages: u64, make: Make) -> Result<()> {
     let (mut channel, mut bus, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-    runtime.block_on(through_channel(messages))?;
-    runtime.block_on(through_bus(messages))?;
+    runtime.block_on(through_channel(messages, make))?;
+    runtime.block_on(through_bus(messages, make))?;
     for _ in 0..ROUNDS {
-        let bare = runtime.block_on(through_channel(messages))?;
-        let full = runtime.block_on(through_bus(messages))?;
+        let bare = runtime.block_on(through_channel(messages, make))?;
+        let full = runtime.block_on(through_bus(messages, make))?;
         ratio.push(bare.as_secs_f64() / full.as_secs_f64());
         channel.push(bare);
         bus.push(full);
     }
-    say(&format!("{flavour:12} bare mpsc channel  {}", Spread::of(messages, &channel)));
-    say(&format!("{flavour:12} embedded bus       {}", Spread::of(messages, &bus)));
+    say(&format!("{flavour:22} bare mpsc channel  {}", Spread::of(messages, &channel)));
+    say(&format!("{flavour:22} embedded bus       {}", Spread::of(messages, &bus)));
     let Spread { median, least, most } = Spread::over(ratio);
-    say(&format!("{flavour:12} bus / channel      {median:>12.2}    (from {least:.2} to {most:.2})"));
+    say(&format!("{flavour:22} bus / channel      {median:>12.2}    (from {least:.2} to {most:.2})"));
     Ok(())
 }
 
-/// The same messages on both sides. Ids are given, so that neither side pays for making them.
-fn message(n: u64, payload: &Bytes) -> Message {
+/// An id that costs nothing to make.
+fn given(n: u64, payload: &Bytes) -> Message {
     Message::new(payload.clone()).with_id(Uuid::from_u64_pair(n, 7))
+}
+
+/// A fresh id for each message, as programs have it, on both sides.
+fn made(_: u64, payload: &Bytes) -> Message {
+    Message::new(payload.clone()).with_id(MessageId::fresh())
 }
 
 fn payload() -> Bytes {
     Bytes::from(vec![7; 1024])
 }
 
-async fn through_channel(messages: u64) -> Result<Duration> {
+async fn through_channel(messages: u64, make: Make) -> Result<Duration> {
     let (sender, mut receiver) = mpsc::channel(BOUND as usize);
     let start = Instant::now();
     let producer = tokio::spawn(async move {
         let payload = payload();
         for n in 0..messages {
-            if sender.send(message(n, &payload)).await.is_err() {
+            if sender.send(make(n, &payload)).await.is_err() {
                 return;
             }
         }
@@ -85,7 +95,7 @@ async fn through_channel(messages: u64) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-async fn through_bus(messages: u64) -> Result<Duration> {
+async fn through_bus(messages: u64, make: Make) -> Result<Duration> {
     let bus: Arc<dyn Transport> = Arc::new(Checked::new(Arc::new(Embedded::from_url("embedded:")?)));
     let name = Name::new("bench")?;
     let mut queue = Queue::new(name.clone());
@@ -94,7 +104,7 @@ async fn through_bus(messages: u64) -> Result<Duration> {
     let options = ConsumeOptions::default().with_credit(BOUND);
     let deliveries = bus.consume(&Intake::Queue(name.clone()), options).await?;
     let start = Instant::now();
-    let producer = tokio::spawn(produce(bus.clone(), Target::Queue(name), messages));
+    let producer = tokio::spawn(produce(bus.clone(), Target::Queue(name), messages, make));
     let consumer = tokio::spawn(consume(deliveries, messages));
     producer.await.map_err(|error| fault(&error))??;
     let count = consumer.await.map_err(|error| fault(&error))??;
@@ -102,11 +112,11 @@ async fn through_bus(messages: u64) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-async fn produce(bus: Arc<dyn Transport>, target: Target, messages: u64) -> Result<()> {
+async fn produce(bus: Arc<dyn Transport>, target: Target, messages: u64, make: Make) -> Result<()> {
     let payload = payload();
     let options = PublishOptions::default().with_when_full(WhenFull::Wait);
     for n in 0..messages {
-        bus.publish(&target, message(n, &payload), options.clone()).await?;
+        bus.publish(&target, make(n, &payload), options.clone()).await?;
     }
     Ok(())
 }
