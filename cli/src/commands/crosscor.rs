@@ -1,6 +1,6 @@
 //! `polybus crosscor` and `crosscor_client`: who of ours talked to whom (PRISEM services specification, 6.5).
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,8 +18,8 @@ use crate::tools;
 ///
 /// Standard output, standard error and the exit code are those of the service's reply.
 ///
-/// The local tool of the same name does this without a service: call it as `crosscor`, or with --local as the first
-/// word behind `polybus crosscor`; its own options then hold.
+/// With --local the local tool of the same name does this without a service, as it does when called `crosscor`; its
+/// own options then hold, and -r and -m of the service are understood.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -50,12 +50,35 @@ Examples:
 ";
 
 pub(crate) fn run(called: &Called, words: Vec<OsString>) -> ExitCode {
-    match words.split_first() {
-        Some((first, rest)) if first == OsStr::new("--local") && !called.by_old_name => {
-            tools::crosscor::run(&format!("{} --local", called.name), rest.to_vec())
-        }
-        _ => begin::<Options, _>(called, words, |options| &options.calling, ask),
+    let own = words.split(|word| word == "--").next().unwrap_or_default();
+    match own.iter().position(|word| word == "--local").filter(|_| !called.by_old_name) {
+        Some(at) => tools::crosscor::run(&format!("{} --local", called.name), local(&words, at)),
+        None => begin::<Options, _>(called, words, |options| &options.calling, ask),
     }
+}
+
+/// The words of the local tool: without `--local`, which stands at `at`, and with map and text as that tool has them.
+fn local(words: &[OsString], at: usize) -> Vec<OsString> {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let (own, rest) = words.split_at(end);
+    let own = own.iter().enumerate().filter(|(place, _)| *place != at);
+    own.filter_map(|(_, word)| renamed(word)).chain(rest.iter().cloned()).collect()
+}
+
+fn renamed(word: &OsString) -> Option<OsString> {
+    let Some(text) = word.to_str() else { return Some(word.clone()) };
+    let renamed = match text {
+        "-r" | "--file" => return None,
+        "-m" | "--map" => "-n".to_owned(),
+        _ => match text.split_once('=') {
+            Some(("--file", file)) => file.to_owned(),
+            Some(("--map", map)) => format!("--networks={map}"),
+            _ if text.starts_with("-r") => text[2..].to_owned(),
+            _ if text.starts_with("-m") => format!("-n{}", &text[2..]),
+            _ => return Some(word.clone()),
+        },
+    };
+    Some(renamed.into())
 }
 
 fn ask(called: &Called, options: &Options, notices: &Notices) -> Outcome {
@@ -72,4 +95,23 @@ fn ask(called: &Called, options: &Options, notices: &Notices) -> Outcome {
         .flag("stats", *stats)
         .flag("usage", false);
     errand.run("crosscor", appdata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_tool_understands_the_words_of_the_service() {
+        for (words, want) in [
+            ("--local -n map text", "-n map text"),
+            ("-m map --local -r text", "-n map text"),
+            ("-mmap -rtext --local --map=map --file=text -I foe", "-nmap text --networks=map text -I foe"),
+            ("--local -- -m -r --local", "-- -m -r --local"),
+        ] {
+            let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+            let at = words.iter().position(|word| word == "--local").unwrap();
+            assert_eq!(local(&words, at).join(" ".as_ref()), want);
+        }
+    }
 }

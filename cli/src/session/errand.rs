@@ -6,8 +6,8 @@ use std::time::Duration;
 use polybus::frame::{Appdata, Frame, Json};
 use polybus::log::LineForm;
 use polybus::{
-    Call, Called as Reply, Client, Deadline, DrainReport, Error, Queue, Server, Shutdown, ShutdownTrigger,
-    Topology, exit,
+    Call, Called as Reply, Client, Deadline, DrainReport, Error, Nobody, Queue, Server, Shutdown,
+    ShutdownTrigger, Topology, exit,
 };
 use tokio::task::JoinHandle;
 
@@ -84,7 +84,7 @@ impl Errand {
         let worker = if link.bus.is_local() { Some(self.hire(link, service).await?) } else { None };
         self.dump_request(link, service, &appdata);
         self.notices.progress(|| format!("asking {service} on {}", link.bus));
-        let reply = self.client(link).call(self.call(service, appdata)).await;
+        let reply = self.client(link).call(self.call(link, service, appdata)).await;
         if let Some(worker) = worker {
             worker.dismiss().await;
         }
@@ -119,13 +119,15 @@ impl Errand {
             .with_log(link.log.clone())
     }
 
-    fn call(&self, service: &str, appdata: Appdata) -> Call {
+    fn call(&self, link: &Link, service: &str, appdata: Appdata) -> Call {
         let settings = &self.place.settings;
+        // The worker that was hired comes for sure, perhaps a moment later.
+        let nobody = if link.bus.is_local() { Nobody::Wait } else { self.options.nobody() };
         let base = settings.service.queue_base.clone().unwrap_or_else(|| service.to_owned());
         Call::new(service, appdata)
             .with_queue_base(base)
             .with_deadline(settings.timeout.map_or(Deadline::Never, Deadline::Within))
-            .with_nobody(self.options.nobody())
+            .with_nobody(nobody)
             .with_verbatim(self.verbatim)
     }
 

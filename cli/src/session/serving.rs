@@ -142,7 +142,7 @@ mod tests {
             {
                 Ok(called) => return called.reply,
                 Err(CallError::Bus(error)) if error.kind() == Kind::Unroutable => {
-                    tokio::task::yield_now().await
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => panic!("{error}"),
             }

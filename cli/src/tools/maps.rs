@@ -1,18 +1,13 @@
 //! The map of a local tool: which one, how it is read, and what is told about it (PRISEM services specification,
 //! 7.3).
 
-use std::env;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use polybus_ipgrep::{Broken, LabelChoice, Loaded, Map, MapFormat, MapOptions, Tlp};
+use polybus_ipgrep::{Broken, LabelChoice, Loaded, Map, MapFormat, MapOptions, Tlp, find_map};
 
 use crate::console::{Failure, Notices, Outcome};
-
-/// Where a map is looked for when none is named.
-const DEFAULT_MAPS: [&str; 2] = ["/etc/ipgrep_networks.yml", "/etc/ipgrep_networks.txt"];
 
 /// Options about the map.
 #[derive(Debug, Args)]
@@ -40,7 +35,8 @@ impl MapArguments {
     /// # Errors
     /// Exit 1 if a map exists but cannot be read.
     pub(super) fn load(&self, notices: &Notices) -> Outcome<Option<Map>> {
-        let Some((path, content)) = self.find()? else { return Ok(None) };
+        let found = find_map(self.networks.as_deref()).map_err(|error| unreadable(&error))?;
+        let Some((path, content)) = found else { return Ok(None) };
         self.parse(&path, &content, notices).map(Some)
     }
 
@@ -49,8 +45,10 @@ impl MapArguments {
     /// # Errors
     /// Exit 1 if it cannot be read.
     pub(super) fn load_file(&self, path: &Path, notices: &Notices) -> Outcome<Map> {
-        let content = fs::read(path).map_err(unreadable(path))?;
-        self.parse(path, &content, notices)
+        match find_map(Some(path)).map_err(|error| unreadable(&error))? {
+            Some((path, content)) => self.parse(&path, &content, notices),
+            None => Err(no_map()),
+        }
     }
 
     fn parse(&self, path: &Path, content: &[u8], notices: &Notices) -> Outcome<Map> {
@@ -59,22 +57,6 @@ impl MapArguments {
         let loaded = Map::parse(content, &options).map_err(refused)?;
         tell(path, &loaded, notices);
         Ok(loaded.map)
-    }
-
-    fn find(&self) -> Outcome<Option<(PathBuf, Vec<u8>)>> {
-        let by_environment =
-            || env::var_os("IPGREPNETWORKS").filter(|name| !name.is_empty()).map(PathBuf::from);
-        if let Some(path) = self.networks.clone().or_else(by_environment) {
-            let content = fs::read(&path).map_err(unreadable(&path))?;
-            return Ok(Some((path, content)));
-        }
-        for path in DEFAULT_MAPS.map(Path::new) {
-            match fs::read(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                read => return Ok(Some((path.to_owned(), read.map_err(unreadable(path))?))),
-            }
-        }
-        Ok(None)
     }
 }
 
@@ -88,8 +70,9 @@ pub(super) fn empty_map() -> Failure {
     Failure::refused("no-map", "the map has no valid rule")
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::refused("no-map", format!("{}: {error}", path.display()))
+/// The error names the file.
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::refused("no-map", error.to_string())
 }
 
 fn tell(path: &Path, loaded: &Loaded, notices: &Notices) {

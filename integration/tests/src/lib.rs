@@ -2,8 +2,10 @@
 
 mod binary;
 mod case;
+mod desk;
 mod judge;
 
 pub use binary::{Error, Programs, feed};
 pub use case::{Case, Compare, Expect, cases, vectors};
+pub use desk::Desk;
 pub use judge::judge;

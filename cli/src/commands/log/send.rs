@@ -77,6 +77,7 @@ pub(crate) fn publish(
     };
     until_signal(async {
         let bus = place.connect().await?;
+        notices.progress(|| format!("connected to {bus}"));
         let count = publish_all(&bus, topic, &place.identity, lines).await?;
         notices.progress(|| format!("{count} lines published on {bus}"));
         Ok(())
