@@ -5,6 +5,8 @@
 //! commands of one page run in one folder, which holds the samples. `UPDATE_DOCS=1 cargo test -p polybus-cli --test
 //! book` writes the output of today into the pages.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};

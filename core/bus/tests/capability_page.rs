@@ -1,6 +1,8 @@
 //! The page of the book that says what each bus can do is generated from the code, and this test keeps it so.
 //!
 //! `UPDATE_DOCS=1 cargo test -p polybus --test capability_page` writes it anew.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
 #![cfg(feature = "embedded")]
 
 use std::fmt::Write;

@@ -1,5 +1,7 @@
 //! The frames that the book shows are frames that we would write.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_DOCS=1 cargo test -p polybus --test settings_page` writes it anew.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
+
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::{env, fs};

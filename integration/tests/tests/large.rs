@@ -1,5 +1,7 @@
 //! Lines of any length and any bytes: the same result, no crash, nothing lost (PRISEM services specification, 7.1).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
+
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::thread;
