@@ -33,6 +33,7 @@ pub mod cases;
 pub mod checker;
 mod faults;
 mod ledger;
+pub mod mutants;
 mod report;
 mod runner;
 mod stage;

@@ -8,6 +8,15 @@ use polybus_contract::{Checked, Result, Transport};
 use crate::faults::{Fault, Faults};
 use crate::times::Times;
 
+type Open = Arc<dyn Fn() -> Arc<dyn Transport> + Send + Sync>;
+
+/// Somebody with a wrong password.
+#[derive(Clone)]
+struct Stranger {
+    password: Arc<str>,
+    open: Open,
+}
+
 /// A bus to be judged: a way to make handles on it, what it declares of its times, and who can do it harm.
 ///
 /// Every handle must be on the same bus instance: one handle sends, another one receives. A transport is judged as it
@@ -15,7 +24,9 @@ use crate::times::Times;
 #[derive(Clone)]
 pub struct Subject {
     name: Arc<str>,
-    open: Arc<dyn Fn() -> Arc<dyn Transport> + Send + Sync>,
+    open: Open,
+    checked: bool,
+    stranger: Option<Stranger>,
     times: Times,
     faults: Option<Arc<dyn Faults>>,
     versions: Vec<(String, String)>,
@@ -30,6 +41,8 @@ impl Subject {
         Self {
             name: name.into(),
             open: Arc::new(open),
+            checked: true,
+            stranger: None,
             times: Times::default(),
             faults: None,
             versions: vec![("polybus-kit".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
@@ -74,6 +87,24 @@ impl Subject {
         self
     }
 
+    /// The same, with handles that know a wrong password (I2, K5s). Without this, no bus is asked about it.
+    #[must_use]
+    pub fn with_stranger(
+        mut self,
+        password: impl Into<Arc<str>>,
+        open: impl Fn() -> Arc<dyn Transport> + Send + Sync + 'static,
+    ) -> Self {
+        self.stranger = Some(Stranger { password: password.into(), open: Arc::new(open) });
+        self
+    }
+
+    /// The same, its handles used as they are: for a transport that brings its own checks.
+    #[must_use]
+    pub const fn unchecked(mut self) -> Self {
+        self.checked = false;
+        self
+    }
+
     /// The same bus under another name, its handles made by `wrap` around these ones: how mutants are made (K6).
     #[must_use]
     pub fn wrapped(
@@ -81,8 +112,16 @@ impl Subject {
         name: impl Into<Arc<str>>,
         wrap: impl Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync + 'static,
     ) -> Self {
-        let open = self.open.clone();
-        Self { name: name.into(), open: Arc::new(move || wrap(open())), ..self.clone() }
+        let wrap = Arc::new(wrap);
+        let around = |open: &Open| -> Open {
+            let (wrap, open) = (wrap.clone(), open.clone());
+            Arc::new(move || wrap(open()))
+        };
+        let mut wrapped = Self { name: name.into(), open: around(&self.open), ..self.clone() };
+        if let Some(stranger) = &mut wrapped.stranger {
+            stranger.open = around(&stranger.open);
+        }
+        wrapped
     }
 
     /// What it is called in reports.
@@ -103,10 +142,21 @@ impl Subject {
         &self.versions
     }
 
-    /// A fresh handle behind the always-on checks, not connected.
+    /// A fresh handle, behind the always-on checks unless it brings its own; not connected.
     #[must_use]
     pub fn open(&self) -> Arc<dyn Transport> {
-        Arc::new(Checked::new((self.open)()))
+        self.judged((self.open)())
+    }
+
+    /// A fresh handle with a wrong password, and that password, if there are passwords.
+    #[must_use]
+    pub fn stranger(&self) -> Option<(Arc<dyn Transport>, &str)> {
+        let stranger = self.stranger.as_ref()?;
+        Some((self.judged((stranger.open)()), &stranger.password))
+    }
+
+    fn judged(&self, handle: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        if self.checked { Arc::new(Checked::new(handle)) } else { handle }
     }
 
     /// Who can do these things to it, if somebody can do all of them.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Admin, Arrival, Browse, ConsumeOptions, Declared, Delivery, DrainReport, End, Gap, Health, Hold, Incoming,
-    Intake, LeaseTerms, Message, Name, Object, Outcome, Page, Place, Profile, PublishOptions, Purged, QueueInfo,
-    Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo, RequestOptions, Result, Settling, Source,
-    SubscribeOptions, Target, Topology, Transport,
+    Admin, Arrival, Browse, ConsumeOptions, Declared, Delivery, DrainReport, End, Gap, Health, Hold,
+    Incoming, Intake, LeaseTerms, Message, Name, Object, Outcome, Page, Place, Profile, PublishOptions,
+    Purged, QueueInfo, Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo, RequestOptions, Result,
+    Settling, Source, SubscribeOptions, Target, Topology, Transport,
 };
 
 use super::flaw::{Flaw, Inside, desk};
@@ -125,20 +125,14 @@ fn held(delivery: Delivery, flaw: &Arc<dyn Flaw>) -> Delivery {
 }
 
 /// The delivery, settled through another hold.
-pub(super) fn rehold(
-    delivery: Delivery,
-    wrap: impl FnOnce(Arc<dyn Hold>) -> Arc<dyn Hold>,
-) -> Delivery {
+pub(super) fn rehold(delivery: Delivery, wrap: impl FnOnce(Arc<dyn Hold>) -> Arc<dyn Hold>) -> Delivery {
     let (message, queue, attempt, terms, hold) = delivery.into_parts();
     let hold = hold.unwrap_or_else(|| Arc::new(Nobody));
     Delivery::new(message, queue, attempt, terms, wrap(hold))
 }
 
 /// The delivery with another message and attempt.
-pub(super) fn relabel(
-    delivery: Delivery,
-    change: impl FnOnce(Message, u32) -> (Message, u32),
-) -> Delivery {
+pub(super) fn relabel(delivery: Delivery, change: impl FnOnce(Message, u32) -> (Message, u32)) -> Delivery {
     let (message, queue, attempt, terms, hold) = delivery.into_parts();
     let (message, attempt) = change(message, attempt);
     Delivery::new(message, queue, attempt, terms, hold.unwrap_or_else(|| Arc::new(Nobody)))

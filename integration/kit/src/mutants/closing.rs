@@ -102,7 +102,9 @@ impl Flaw for AcksAbandoned {
         }
         let out = std::mem::take(&mut *self.out.lock().unwrap_or_else(PoisonError::into_inner));
         let abandoned = out.len() as u64;
-        out.into_iter().for_each(|hold| drop(hold.settle(Outcome::Ack)));
+        for hold in out {
+            drop(hold.settle(Outcome::Ack));
+        }
         DrainReport { abandoned, ..inside.drain(Duration::ZERO).await }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use polybus_contract::{Delivery, Headers, Message, MessageId, PublishOptions, Receipt, Result, Target, Value};
+use polybus_contract::{
+    Delivery, Headers, Message, MessageId, PublishOptions, Receipt, Result, Target, Value,
+};
 
 use super::broken::relabel;
 use super::flaw::{Flaw, Inside, claimed};
@@ -96,6 +98,7 @@ pub(super) fn zero_terminated(message: Message) -> Message {
 }
 
 /// The message without what its author said of it, but its id.
+#[expect(clippy::needless_pass_by_value, reason = "it is one of several changes of a message")]
 pub(super) fn bare(message: Message) -> Message {
     let mut bare = Message::new(message.body().clone()).with_headers(message.headers().clone());
     *bare.carried_mut() = message.carried().clone();

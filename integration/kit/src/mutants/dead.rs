@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Browse, Declared, Delivery, Health, Intake, Message, MessageId, Place, PublishOptions, Reason, Receipt, Redrive, Redriven, Result, Target, Topology, UnixMillis,
+    Browse, Declared, Delivery, Health, Intake, Message, MessageId, Place, PublishOptions, Reason, Receipt,
+    Redrive, Redriven, Result, Target, Topology, UnixMillis,
 };
 
 use super::broken::relabel;
@@ -150,16 +151,18 @@ impl Flaw for RedriveKeepsCount {
     async fn redrive(&self, inside: &Inside, intake: &Intake, redrive: Redrive) -> Result<Redriven> {
         let desk = desk(inside)?;
         let page = desk.browse(intake, Place::Dead, Browse::default()).await?;
-        let counts = page.messages.iter().filter_map(|browsed| {
-            browsed.message.id().map(|id| (id.clone(), browsed.attempts))
-        });
+        let counts = page
+            .messages
+            .iter()
+            .filter_map(|browsed| browsed.message.id().map(|id| (id.clone(), browsed.attempts)));
         self.redriven.lock().unwrap_or_else(PoisonError::into_inner).extend(counts);
         desk.redrive(intake, redrive).await
     }
 
     fn delivery(&self, delivery: Delivery) -> Option<Delivery> {
         let redriven = self.redriven.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let before = redriven.iter().find(|(id, _)| Some(id) == delivery.message().id()).map_or(0, |(_, n)| *n);
+        let before =
+            redriven.iter().find(|(id, _)| Some(id) == delivery.message().id()).map_or(0, |(_, n)| *n);
         Some(relabel(delivery, |message, attempt| (message, attempt + before)))
     }
 }

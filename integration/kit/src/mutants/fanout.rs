@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use polybus_contract::{
-    Arrival, End, Error, Gap, GapCause, Health, Incoming, Kind, Message, Name, Operation, PublishOptions, Receipt,
-    Result, Source, SubscribeOptions, Target,
+    Arrival, End, Error, Gap, GapCause, Health, Incoming, Kind, Message, Name, Operation, PublishOptions,
+    Receipt, Result, Source, SubscribeOptions, Target,
 };
 
 use super::broken::{shuffle, tap};

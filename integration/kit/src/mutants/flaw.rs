@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Browse, Confirmed, ConsumeOptions, Declared, Delivery, DrainReport, Durability, Error, Feature, Gap, Health,
-    Hold, Incoming, Intake, Message, MessageId, Name, Operation, Outcome, Page, Place, Profile, PublishOptions,
-    Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo, RequestOptions, Result, Settling, SubscribeOptions,
-    Target, Topology, Transport,
+    Browse, Confirmed, ConsumeOptions, Declared, Delivery, DrainReport, Durability, Error, Feature, Gap,
+    Health, Hold, Incoming, Intake, Message, MessageId, Name, Operation, Outcome, Page, Place, Profile,
+    PublishOptions, Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo, RequestOptions, Result,
+    Settling, SubscribeOptions, Target, Topology, Transport,
 };
 
 /// The correct bus inside.

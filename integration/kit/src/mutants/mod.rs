@@ -66,9 +66,7 @@ impl Mutant {
         let flaw = (self.make)(seed);
         let name = format!("{}+{}", subject.name(), self.name);
         match self.layer {
-            Layer::Under => {
-                subject.wrapped(name, move |inside| Arc::new(Broken::new(inside, flaw.clone())))
-            }
+            Layer::Under => subject.wrapped(name, move |inside| Arc::new(Broken::new(inside, flaw.clone()))),
             Layer::Instead => subject
                 .wrapped(name, move |inside| {
                     Arc::new(Broken::new(Arc::new(Checked::new(inside)), flaw.clone()))

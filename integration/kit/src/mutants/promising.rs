@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Checked, ConsumeOptions, Declared, Delivery, Incoming, Intake, Kind, Message, Name, Profile, PublishOptions,
-    Receipt, Reply, RequestOptions, Result, SubscribeOptions, Target, Topology, Transport,
+    Checked, ConsumeOptions, Declared, Delivery, Incoming, Intake, Kind, Message, Name, Profile,
+    PublishOptions, Receipt, Reply, RequestOptions, Result, SubscribeOptions, Target, Topology, Transport,
 };
 
 use super::broken::Broken;

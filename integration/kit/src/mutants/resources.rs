@@ -77,9 +77,7 @@ pub(super) struct LeaksFiles {
 #[async_trait]
 impl Flaw for LeaksFiles {
     async fn connect(&self, inside: &Inside, within: Duration) -> Result<()> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.extend(File::open("/dev/null"));
-        drop(files);
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).extend(File::open("/dev/null"));
         inside.connect(within).await
     }
 }

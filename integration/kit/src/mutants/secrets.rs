@@ -25,7 +25,8 @@ impl Flaw for ShowsPayloadInErrors {
         options: PublishOptions,
     ) -> Result<Receipt> {
         let payload = text_of(&message);
-        let tell = |error: polybus_contract::Error| error.with_detail(format!("could not send \"{payload}\""));
+        let tell =
+            |error: polybus_contract::Error| error.with_detail(format!("could not send \"{payload}\""));
         inside.publish(to, message, options).await.map_err(tell)
     }
 }

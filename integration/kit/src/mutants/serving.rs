@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Arrival, ConsumeOptions, Declared, Delivery, DrainReport, End, Hold, Incoming, Intake, Name, Object, Outcome,
-    Place, Reason, Result, Settling, Source, Topology,
+    Arrival, ConsumeOptions, Declared, Delivery, DrainReport, End, Hold, Incoming, Intake, Keep, Name,
+    Object, Outcome, Place, Reason, Result, Settling, Source, Topology,
 };
 
 use super::broken::{ghost, rehold, shuffle};
@@ -135,7 +135,7 @@ impl Flaw for HoardsBacklog {
         let credit = options.credit;
         let (source, end) = inside.consume(from, options.with_credit(100_000_u32)).await?.into_source();
         let out = Arc::default();
-        Ok(Incoming::new(Hoard { source, end, credit, out, hoard: VecDeque::new() }))
+        Ok(Incoming::new(Hoard { source, end, credit, out, taken: VecDeque::new() }))
     }
 }
 
@@ -145,7 +145,7 @@ struct Hoard {
     end: Option<End>,
     credit: u32,
     out: Arc<Out>,
-    hoard: VecDeque<Delivery>,
+    taken: VecDeque<Delivery>,
 }
 
 /// What was given out of a hoard, and who waits for some of it to be settled.
@@ -159,10 +159,10 @@ impl Source<Delivery> for Hoard {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
         while let Poll::Ready(next) = self.source.poll_next(context) {
             match next {
-                Ok(Arrival::Item(delivery)) => self.hoard.push_back(delivery),
+                Ok(Arrival::Item(delivery)) => self.taken.push_back(delivery),
                 Ok(gap @ Arrival::Gap(_)) => return Poll::Ready(Ok(gap)),
                 Err(end) => {
-                    self.hoard.clear();
+                    self.taken.clear();
                     return Poll::Ready(Err(self.end.take().unwrap_or(end)));
                 }
             }
@@ -171,7 +171,7 @@ impl Source<Delivery> for Hoard {
         if self.out.count.load(Ordering::Acquire) >= self.credit {
             return Poll::Pending;
         }
-        let Some(delivery) = self.hoard.pop_front() else { return Poll::Pending };
+        let Some(delivery) = self.taken.pop_front() else { return Poll::Pending };
         self.out.count.fetch_add(1, Ordering::AcqRel);
         let out = self.out.clone();
         let counted = rehold(delivery, |hold| Arc::new(Counted { hold, out }));
@@ -231,7 +231,7 @@ impl Flaw for PoisonsNeighbours {
         let settling = hold.settle(outcome);
         for neighbour in neighbours {
             let error = Some("the channel was closed".to_owned());
-            drop(neighbour.settle(Outcome::Reject { reason: Reason::Rejected, error, keep: Default::default() }));
+            drop(neighbour.settle(Outcome::Reject { reason: Reason::Rejected, error, keep: Keep::Body }));
         }
         settling
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Delivery, DrainReport, Hold, Keep, Kind, Message, Outcome, PublishOptions, Reason, Result, Settling, Target,
+    Delivery, DrainReport, Hold, Keep, Kind, Message, Outcome, PublishOptions, Reason, Result, Settling,
+    Target,
 };
 
 use super::broken::rehold;
@@ -170,7 +171,9 @@ impl Flaw for AcksAllBefore {
         let before: Vec<_> = out.drain(from..here).collect();
         out.retain(|other| !Arc::ptr_eq(other, &hold));
         drop(out);
-        before.into_iter().for_each(|older| drop(older.settle(Outcome::Ack)));
+        for older in before {
+            drop(older.settle(Outcome::Ack));
+        }
         hold.settle(outcome)
     }
 }
