@@ -94,7 +94,13 @@ fuzz_targets() {
     -- -D warnings
 }
 
-book() { mdbook build docs; }
+# A page that cannot be included is an error for us, not only a line in the log.
+book() {
+  local out
+  out=$(mdbook build docs 2>&1) || { echo "$out"; return 1; }
+  echo "$out"
+  ! grep -E '^ *(ERROR|WARN)' <<<"$out"
+}
 
 step 'shell scripts' need_shellcheck shell_scripts
 step 'formatting' need_components formatting
