@@ -90,7 +90,7 @@ example_service() {
 demonstration() { integration/demo.sh; }
 
 fuzz_targets() {
-  cargo clippy --locked --manifest-path integration/fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/fuzz" \
+  cargo clippy --manifest-path integration/fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/fuzz" \
     -- -D warnings
 }
 
