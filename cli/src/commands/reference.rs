@@ -30,61 +30,94 @@ pub(crate) fn run(called: &Called, words: Vec<OsString>) -> ExitCode {
 }
 
 fn markdown() -> String {
-    let mut page = HEAD.to_owned();
-    section(&mut page, &program::root(), "polybus", 2);
-    page.push_str("\n## Old program names\n\nLinks with these names are made by `polybus install-links`.\n");
+    let mut page = Page { text: HEAD.to_owned(), groups: Vec::new() };
+    page.section(&program::root(), "polybus", 2);
+    page.text
+        .push_str("\n## Old program names\n\nLinks with these names are made by `polybus install-links`.\n");
     for program in OLD_NAMES {
-        section(&mut page, &program.described(), program.name, 3);
+        page.section(&program.described(), program.name, 3);
     }
-    page
+    page.text
 }
 
-fn section(page: &mut String, command: &Command, name: &str, level: usize) {
-    let mut command = command.clone().bin_name(name).display_name(name);
-    let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
-    let usage = command.render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage: ").trim_end();
-    add(
-        page,
-        format_args!("\n{} {name}\n\n{}\n\n```text\n{usage}\n```\n", "#".repeat(level), about.trim_end()),
-    );
-    arguments(page, &command);
-    if let Some(text) = command.get_after_long_help().or(command.get_after_help()) {
-        add(page, format_args!("\n```text\n{}\n```\n", text.to_string().trim_end()));
-    }
-    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
-        section(page, inner, &format!("{name} {}", inner.get_name()), level + 1);
-    }
+/// The page so far.
+struct Page {
+    text: String,
+    /// Groups of options that have been listed, and where.
+    groups: Vec<(String, String)>,
 }
 
-fn arguments(page: &mut String, command: &Command) {
-    let told = |arg: &&Arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str());
-    let mut heading = None;
-    for arg in command.get_arguments().filter(told) {
-        if arg.get_help_heading() != heading || page.ends_with("```\n") {
-            heading = arg.get_help_heading();
-            let title = heading.map_or_else(String::new, |heading| format!("\n{heading}:\n"));
-            add(page, format_args!("{title}\n"));
+impl Page {
+    fn section(&mut self, command: &Command, name: &str, level: usize) {
+        let mut command = command.clone().bin_name(name).display_name(name);
+        let about = command.get_long_about().or(command.get_about()).map(ToString::to_string);
+        let about = about.unwrap_or_default();
+        let usage = command.render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ").trim_end();
+        let title = "#".repeat(level);
+        add(
+            &mut self.text,
+            format_args!("\n{title} {name}\n\n{}\n\n```text\n{usage}\n```\n", about.trim_end()),
+        );
+        self.options(&command, name);
+        if let Some(text) = command.get_after_long_help().or(command.get_after_help()) {
+            add(&mut self.text, format_args!("\n```text\n{}\n```\n", text.to_string().trim_end()));
         }
-        add(page, format_args!("- {}: {}\n", spelled(arg), explained(arg)));
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            self.section(inner, &format!("{name} {}", inner.get_name()), level + 1);
+        }
     }
+
+    /// The options by their groups. A group that stands elsewhere already is only named.
+    fn options(&mut self, command: &Command, name: &str) {
+        for (heading, list) in groups(command) {
+            let Some(heading) = heading else {
+                add(&mut self.text, format_args!("\n{list}"));
+                continue;
+            };
+            if let Some((_, place)) = self.groups.iter().find(|(known, _)| *known == list) {
+                let anchor = place.replace(' ', "-");
+                add(&mut self.text, format_args!("\n{heading}: as for [{place}](#{anchor}).\n"));
+            } else {
+                add(&mut self.text, format_args!("\n{heading}:\n\n{list}"));
+                self.groups.push((list, name.to_owned()));
+            }
+        }
+    }
+}
+
+/// The options of a command, those of one heading together.
+fn groups(command: &Command) -> Vec<(Option<&str>, String)> {
+    let told = |arg: &&Arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str());
+    let mut groups: Vec<(Option<&str>, String)> = Vec::new();
+    for arg in command.get_arguments().filter(told) {
+        let line = format!("- {}: {}\n", spelled(arg), explained(arg));
+        match groups.iter_mut().find(|(heading, _)| *heading == arg.get_help_heading()) {
+            Some((_, list)) => list.push_str(&line),
+            None => groups.push((arg.get_help_heading(), line)),
+        }
+    }
+    groups
 }
 
 fn spelled(arg: &Arg) -> String {
     let names = arg.get_value_names().unwrap_or_default().iter().map(|name| format!(" {name}"));
-    let value = if arg.get_action().takes_values() { names.collect() } else { String::new() };
-    let short = arg.get_short().map(|letter| format!("`-{letter}`"));
-    let long = arg.get_long().map(|word| format!("`--{word}{value}`"));
-    match (short, long) {
-        (None, None) => format!("`{}`", value.trim_start()),
-        (Some(short), None) => format!("{}{value}`", short.trim_end_matches('`')),
-        (short, Some(long)) => short.into_iter().chain([long]).collect::<Vec<_>>().join(", "),
+    let value: String = if arg.get_action().takes_values() { names.collect() } else { String::new() };
+    let shorts = arg.get_short_and_visible_aliases().unwrap_or_default();
+    let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
+    if shorts.is_empty() && longs.is_empty() {
+        return format!("`{}`", value.trim_start());
     }
+    let value_of_short = if longs.is_empty() { value.as_str() } else { "" };
+    let shorts = shorts.iter().map(|letter| format!("`-{letter}{value_of_short}`"));
+    let longs = longs.iter().map(|word| format!("`--{word}{value}`"));
+    shorts.chain(longs).collect::<Vec<_>>().join(", ")
 }
 
 fn explained(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = format!("{}.", help.trim_end_matches('.'));
     let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     if defaults.is_empty() || !arg.get_action().takes_values() {
         return help;
