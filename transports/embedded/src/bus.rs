@@ -72,6 +72,8 @@ pub(crate) struct State {
     routes: FxHashMap<Name, QueueId>,
     /// Readers with credit that found nothing ready.
     waiting: FxHashMap<QueueId, VecDeque<Arc<Reader>>>,
+    /// Readers parked for want of credit. A settle wakes them itself; a lease that ends does not know its reader.
+    starved: Vec<Arc<Reader>>,
     pub(crate) topics: FxHashMap<Name, TopicSide>,
     pub(crate) calls: FxHashMap<u64, Arc<Call>>,
     pub(crate) calls_made: u64,
@@ -180,6 +182,7 @@ impl Bus {
         self.with(|state, now, wakes| {
             state.engine.advance(now);
             state.second_call(now.since_start, wakes);
+            state.feed(wakes);
         });
         let mut state = self.lock();
         state.timer_at = state.next_event();
@@ -234,8 +237,20 @@ impl State {
         self.waiting.entry(queue).or_default().push_back(reader);
     }
 
-    /// Takes a reader off the list; if it had been woken in vain, the next one is.
+    /// Lists a reader that has no credit, in case a lease of its ends.
+    pub(crate) fn starve(&mut self, reader: Arc<Reader>) {
+        self.starved.push(reader);
+    }
+
+    /// Wakes readers whose credit came back with the end of a lease, and forgets those that were fed otherwise.
+    fn feed(&mut self, wakes: &mut Wakes) {
+        let engine = &self.engine;
+        self.starved.retain(|reader| !reader.is_fed(engine.has_credit(reader.consumer), wakes));
+    }
+
+    /// Takes a reader off the lists; if it had been woken in vain, the next one is.
     pub(crate) fn unwait(&mut self, queue: QueueId, reader: &Arc<Reader>, wakes: &mut Wakes) {
+        self.starved.retain(|other| !Arc::ptr_eq(other, reader));
         if let Some(waiting) = self.waiting.get_mut(&queue) {
             waiting.retain(|other| !Arc::ptr_eq(other, reader));
         }

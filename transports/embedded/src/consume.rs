@@ -35,6 +35,8 @@ pub(crate) struct Reader {
     inner: Mutex<Inner>,
     /// Parked because its credit is used up. Read and written under the bus's lock.
     starved: AtomicBool,
+    /// On the list of those that want credit. Read and written under the bus's lock.
+    wanting: AtomicBool,
     /// On the list of those that wait for messages. Read and written under the bus's lock.
     listed: AtomicBool,
     /// Its stream was dropped.
@@ -112,6 +114,7 @@ impl Handle {
             label: options.label,
             inner: Mutex::new(Inner { moved, ..Inner::default() }),
             starved: AtomicBool::new(false),
+            wanting: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
@@ -271,6 +274,9 @@ impl Reader {
         drop(inner);
         let starved = state.engine.has_credit(self.consumer) == Some(false);
         self.starved.store(starved, Ordering::Relaxed);
+        if starved && !self.wanting.swap(true, Ordering::Relaxed) {
+            state.starve(self.clone());
+        }
         if !starved && !self.listed.swap(true, Ordering::Relaxed) {
             state.wait(self.consumer.queue(), self.clone());
         }
@@ -288,6 +294,18 @@ impl Reader {
         if self.starved.swap(false, Ordering::Relaxed) {
             wakes.push(self.inner().waker.clone());
         }
+    }
+
+    /// Whether it is no longer parked for want of credit; wakes it if it has some.
+    pub(crate) fn is_fed(&self, credit: Option<bool>, wakes: &mut Wakes) -> bool {
+        if credit != Some(false) {
+            self.fed(wakes);
+        }
+        let fed = !self.starved.load(Ordering::Relaxed);
+        if fed {
+            self.wanting.store(false, Ordering::Relaxed);
+        }
+        fed
     }
 
     fn set_credit(&self, credit: u32) -> Result<()> {

@@ -249,7 +249,10 @@ fn confirmed(id: MessageId, duplicate: bool) -> Receipt {
 pub(crate) fn envelope(message: Message, id: &MessageId, send: u32) -> Envelope<Message> {
     let size = message.size();
     let priority = message.priority().unwrap_or(0);
-    let expires_unix_ms = message.expires().map(|at| u64::try_from(at.0).unwrap_or(0));
+    // A request is worth nothing once its caller has stopped waiting.
+    let deadline = message.deadline().filter(|_| message.reply_to().is_some());
+    let expires = message.expires().into_iter().chain(deadline).min();
+    let expires_unix_ms = expires.map(|at| u64::try_from(at.0).unwrap_or(0));
     Envelope { payload: message, key: Key { id: engine_id(id), send }, size, priority, expires_unix_ms }
 }
 

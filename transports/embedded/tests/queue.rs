@@ -390,6 +390,19 @@ async fn d10_a_lost_lease_goes_to_another_by_the_timer_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d10_credit_comes_back_with_the_end_of_a_lease() {
+    let bus = queue().await;
+    send(&bus, "x").await;
+    let mut deliveries = consume(&bus, 1).await;
+    let stuck = next(&mut deliveries).await;
+    // The reader waits for credit; the handler that has it never ends, and settles nothing.
+    let again = next(&mut deliveries).await;
+    assert_eq!(again.attempt(), 2);
+    assert_eq!(kind(stuck.ack().await), Some(Kind::Stale));
+    again.ack().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn d12_no_hot_loop_and_e1_attempts_are_capped() {
     let bus = bus_with(|queue| queue.with_max_attempts(3_u32)).await;
     send(&bus, "poison").await;

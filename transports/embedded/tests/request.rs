@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::*;
 use polybus_contract::{
     Arrival, Deadline, End, Incoming, Kind, Message, Nobody, Receipt, RemoteError, Replies, Reply,
-    ReplyOptions, ReplyTo, RequestOptions, SubscribeOptions, Target, TransportExt,
+    ReplyOptions, ReplyTo, RequestOptions, SubscribeOptions, Target, TransportExt, UnixMillis,
 };
 use tokio::time::Instant;
 
@@ -116,6 +116,16 @@ async fn g3_waiting_for_somebody_leaves_the_request_queued() {
     pass(10_000).await;
     serve(&bus, 1).await.unwrap();
     assert_eq!(text(&call.await.unwrap().unwrap().message), "X");
+}
+
+#[tokio::test]
+async fn g3_a_request_leaves_the_queue_with_its_deadline() {
+    let bus = queue().await;
+    let late = Message::new("x").with_deadline(UnixMillis(UnixMillis::now().0 - 1));
+    let _replies = bus.request(&to(), late, within(60)).await.unwrap();
+    let mut deliveries = consume(&bus, 1).await;
+    assert!(now(&mut deliveries).is_none());
+    assert_eq!(bus.health().counters.expired, 1);
 }
 
 #[tokio::test(start_paused = true)]
