@@ -1,7 +1,7 @@
 //! One call of a service, from the command line to the exit code (PRISEM services specification, 5.1).
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polybus::frame::{Appdata, Frame, Json};
 use polybus::log::LineForm;
@@ -84,11 +84,12 @@ impl Errand {
         let worker = if link.bus.is_local() { Some(self.hire(link, service).await?) } else { None };
         self.dump_request(link, service, &appdata);
         self.notices.progress(|| format!("asking {service} on {}", link.bus));
+        let began = Instant::now();
         let reply = self.client(link).call(self.call(link, service, appdata)).await;
         if let Some(worker) = worker {
             worker.dismiss().await;
         }
-        let reply = reply.map_err(|error| uncalled(service, &error))?;
+        let reply = reply.map_err(|error| uncalled(service, &error, began.elapsed()))?;
         self.dump(|dump| dump.received(Way::Response, &reply.frame));
         Ok(reply)
     }

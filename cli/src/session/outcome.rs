@@ -1,5 +1,7 @@
 //! Failures of the bus as failures of a program.
 
+use std::time::Duration;
+
 use polybus::{CallError, Error, Kind, exit};
 
 use crate::console::Failure;
@@ -9,14 +11,18 @@ pub(crate) fn wrong(error: &Error) -> Failure {
     Failure::told(exit::code(error), word(error.kind()), error.to_string())
 }
 
-/// The failure of a call of `service` that brought no reply.
-pub(crate) fn uncalled(service: &str, error: &CallError) -> Failure {
+/// The failure of a call of `service` that brought no reply in this time.
+pub(crate) fn uncalled(service: &str, error: &CallError, elapsed: Duration) -> Failure {
     let code = match (error, error.kind()) {
         (_, Some(kind)) => word(kind),
         (CallError::Unwritable(_), _) => "too-large",
         _ => "protocol",
     };
-    Failure::told(error.exit_code(), code, format!("call of {service}: {error}"))
+    let waited = match error.kind() {
+        Some(Kind::DeadlineExceeded) => format!(" after {:.3} s", elapsed.as_secs_f64()),
+        _ => String::new(),
+    };
+    Failure::told(error.exit_code(), code, format!("call of {service}: {error}{waited}"))
 }
 
 /// The word for a kind of error in `--json-errors`.

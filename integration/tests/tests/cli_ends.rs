@@ -61,6 +61,7 @@ fn clients_refuse_before_they_ask() -> Result<(), Error> {
         ("polybus call anon --appdata -", "{", 65, "--appdata -"),
         ("polybus call anon --file-field data=none", "", 1, "none: "),
         ("polybus call nope", "", 69, "nobody serves nope"),
+        ("polybus anon -r text -m map.txt --timeout 0.000000001", "", 75, "deadline passed"),
         ("polybus anon -r text --bus warp://x", "", 78, "embedded:"),
         ("polybus anon -r text --bus embedded:?speed=9", "", 78, "speed"),
         ("polybus anon -r text --bus embedded: -q a*b", "", 2, "name"),
