@@ -13,6 +13,7 @@ pub(crate) struct Dedup {
     ends: VecDeque<(u64, Key)>,
     window: u64,
     limit: usize,
+    forgotten: u64,
 }
 
 impl Dedup {
@@ -22,6 +23,7 @@ impl Dedup {
             ends: VecDeque::new(),
             window: ticks(options.window),
             limit: options.keys,
+            forgotten: 0,
         }
     }
 
@@ -48,9 +50,27 @@ impl Dedup {
         self.keys.len()
     }
 
+    /// Keys forgotten since the window was made.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// The keys remembered, with the ticks at which they are forgotten, from the one that has `from` before it,
+    /// forgotten ones counted.
+    pub(crate) fn since(&self, from: u64) -> impl Iterator<Item = &(u64, Key)> {
+        let skip = usize::try_from(from.saturating_sub(self.forgotten)).unwrap_or(usize::MAX);
+        self.ends.iter().skip(skip)
+    }
+
+    /// Remembers a key for `left` ticks more.
+    pub(crate) fn remember_for(&mut self, key: Key, tick: u64, left: u64) {
+        self.remember(key, tick, self.window.saturating_sub(left));
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((_, key)) = self.ends.pop_front() {
             self.keys.remove(&key);
+            self.forgotten += 1;
         }
     }
 }

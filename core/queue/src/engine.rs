@@ -67,9 +67,9 @@ impl<P> Engine<P> {
     }
 }
 
-impl<P> Default for Engine<P> {
+impl<P, J: Journal<P> + Default> Default for Engine<P, J> {
     fn default() -> Self {
-        Self::new()
+        Self::with_journal(J::default())
     }
 }
 
@@ -144,15 +144,16 @@ impl<P, J: Journal<P>> Engine<P, J> {
     ///
     /// As [`Engine::send`] would answer.
     pub fn room(&self, queue: QueueId, size: u64) -> Result<()> {
-        self.queue(queue)?.room(size)
+        self.queue(queue)?.room(size)?;
+        if self.journal.has_room(size) { Ok(()) } else { Err(Error::NoSpace) }
     }
 
     /// Sends a message. On return the queue has taken responsibility, or an error says why not.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] at the bound, [`Error::TooLarge`] if the bound could never hold it, [`Error::DeadLetters`],
-    /// [`Error::NoSuchQueue`]. The message is dropped with an error: ask [`Engine::room`] first to keep it.
+    /// [`Error::Full`] at the bound, [`Error::TooLarge`] if the bound could never hold it, [`Error::NoSpace`],
+    /// [`Error::DeadLetters`], [`Error::NoSuchQueue`]. The message is dropped with an error: ask [`Engine::room`] first to keep it.
     #[inline]
     pub fn send(&mut self, queue: QueueId, message: Envelope<P>, now: Now) -> Result<Accepted> {
         self.send_after(queue, message, Duration::ZERO, now)
@@ -361,6 +362,9 @@ impl<P, J: Journal<P>> Engine<P, J> {
         });
         let letter = fallen.into_letter(origin, letters.next_seq, now.unix_ms);
         letters.make_room(letter.envelope.size, journal);
+        if journal.tells_whole() {
+            journal.record(Record::Kept { queue: dead.number, kept: letter.kept() });
+        }
         letters.insert(letter);
     }
 }
@@ -393,6 +397,10 @@ pub(crate) fn accept<P, J: Journal<P>>(
     if let Err(error) = state.room(message.size) {
         state.counts.refused += 1;
         return Err(error);
+    }
+    if !journal.has_room(message.size) {
+        state.counts.refused += 1;
+        return Err(Error::NoSpace);
     }
     state.make_room(message.size, journal);
     if let Some(dedup) = &mut state.dedup {

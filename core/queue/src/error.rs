@@ -21,6 +21,9 @@ pub enum Error {
         /// Bytes that wait.
         bytes: u64,
     },
+    /// The journal has no room for a message: its disk is full, or slower than the senders.
+    #[error("the journal has no room: its disk is full, or slower than the senders")]
+    NoSpace,
     /// The message alone is larger than the queue may ever hold.
     #[error("the message has {size} bytes, the queue holds at most {limit}")]
     TooLarge {

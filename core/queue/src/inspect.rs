@@ -283,7 +283,11 @@ impl<P, J: Journal<P>> Engine<P, J> {
         let (state, journal) = self.parts(queue)?;
         let (seq, at_unix_ms, dead_seq) = (state.next_seq, now.unix_ms, letter.seq);
         journal.record(Record::Redriven { queue: queue.number, dead_seq, seq, at_unix_ms });
-        state.insert(letter.revived(seq, at_unix_ms));
+        let revived = letter.revived(seq, at_unix_ms);
+        if journal.tells_whole() {
+            journal.record(Record::Kept { queue: queue.number, kept: revived.kept() });
+        }
+        state.insert(revived);
         state.counts.redriven += 1;
         redriven.moved += 1;
         Ok(true)

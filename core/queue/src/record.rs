@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::dead::Reason;
-use crate::entry::MessageId;
+use crate::dead::{Death, Reason};
+use crate::entry::{MessageId, Place};
 use crate::options::QueueOptions;
 use crate::topic::GroupOf;
 
@@ -148,6 +148,43 @@ pub enum Record<'a, B> {
         /// The group's queue.
         queue: u64,
     },
+    /// From here to [`Record::SnapshotDone`] the whole state is told again, between records of what happens
+    /// meanwhile: whoever begins to read here may meet messages that are told only later.
+    SnapshotBegun {
+        /// The highest number a queue ever had.
+        numbers: u64,
+    },
+    /// What a queue is apart from its options and messages.
+    QueueState {
+        /// The queue's number, or that of its dead letters.
+        queue: u64,
+        /// The number its next message gets.
+        next_seq: u64,
+        /// What its group missed and was not told of.
+        gap: u64,
+    },
+    /// A message as it is now.
+    Kept {
+        /// The queue's number.
+        queue: u64,
+        /// The message.
+        kept: Kept<'a, B>,
+    },
+    /// A key in the de-duplication window of a queue.
+    Remembered {
+        /// The queue's number.
+        queue: u64,
+        /// The identity of the message it came with.
+        id: Cow<'a, MessageId>,
+        /// Its send number.
+        send: u32,
+        /// For how many nanoseconds more it is remembered.
+        left: u64,
+        /// Wall time at which this was so.
+        at_unix_ms: u64,
+    },
+    /// The whole state has been told: everything before [`Record::SnapshotBegun`] is needed no more.
+    SnapshotDone,
 }
 
 /// The part of [`Record::Sent`] that describes the message.
@@ -173,6 +210,25 @@ pub struct Sent<'a, B> {
     pub due_unix_ms: u64,
 }
 
+/// A message with its whole history, as a snapshot tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept<'a, B> {
+    /// What was sent; its `due_unix_ms` is that of its present delay.
+    pub sent: Sent<'a, B>,
+    /// Hand-outs so far.
+    pub attempts: u32,
+    /// When it was first handed out.
+    pub first_unix_ms: Option<u64>,
+    /// Went straight to the ready ones and was never handed out.
+    pub fresh: bool,
+    /// Where it is.
+    pub place: Place,
+    /// The first and the last error that a handler gave with it.
+    pub errors: [Option<Cow<'a, str>>; 2],
+    /// What it died of, where it is a dead letter.
+    pub death: Option<Cow<'a, Death>>,
+}
+
 /// Why a message went without being consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Discard {
@@ -191,6 +247,39 @@ pub enum Discard {
 pub trait Journal<P> {
     /// Takes one record.
     fn record(&mut self, record: Record<'_, &P>);
+
+    /// Whether it can take a message of `size` bytes. Only sends ask: everything else is recorded in any case.
+    #[inline]
+    fn has_room(&self, _size: u64) -> bool {
+        true
+    }
+
+    /// Whether a message that moves to another queue is to be told whole as well: a snapshot that is being written
+    /// may have passed its new place and not have reached the old one.
+    #[inline]
+    fn tells_whole(&self) -> bool {
+        false
+    }
+}
+
+/// A journal, or none: decided when the engine is made, not when it is compiled.
+impl<P, J: Journal<P>> Journal<P> for Option<J> {
+    #[inline]
+    fn record(&mut self, record: Record<'_, &P>) {
+        if let Some(journal) = self {
+            journal.record(record);
+        }
+    }
+
+    #[inline]
+    fn has_room(&self, size: u64) -> bool {
+        self.as_ref().is_none_or(|journal| journal.has_room(size))
+    }
+
+    #[inline]
+    fn tells_whole(&self) -> bool {
+        self.as_ref().is_some_and(Journal::tells_whole)
+    }
 }
 
 /// No journal: the state lives and dies with the engine, at no cost.
@@ -240,6 +329,13 @@ impl<P: Clone> Record<'_, &P> {
             Self::Purged { queue } => Record::Purged { queue },
             Self::GapGrew { queue, missed } => Record::GapGrew { queue, missed },
             Self::GapTold { queue } => Record::GapTold { queue },
+            Self::SnapshotBegun { numbers } => Record::SnapshotBegun { numbers },
+            Self::QueueState { queue, next_seq, gap } => Record::QueueState { queue, next_seq, gap },
+            Self::Kept { queue, kept } => Record::Kept { queue, kept: kept.into_owned() },
+            Self::Remembered { queue, id, send, left, at_unix_ms } => {
+                Record::Remembered { queue, id: Cow::Owned(id.into_owned()), send, left, at_unix_ms }
+            }
+            Self::SnapshotDone => Record::SnapshotDone,
         }
     }
 }
@@ -256,6 +352,20 @@ impl<P: Clone> Sent<'_, &P> {
             expires_unix_ms: self.expires_unix_ms,
             at_unix_ms: self.at_unix_ms,
             due_unix_ms: self.due_unix_ms,
+        }
+    }
+}
+
+impl<P: Clone> Kept<'_, &P> {
+    fn into_owned(self) -> Kept<'static, P> {
+        Kept {
+            sent: self.sent.into_owned(),
+            attempts: self.attempts,
+            first_unix_ms: self.first_unix_ms,
+            fresh: self.fresh,
+            place: self.place,
+            errors: self.errors.map(|error| error.map(own)),
+            death: self.death.map(|death| Cow::Owned(death.into_owned())),
         }
     }
 }

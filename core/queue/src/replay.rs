@@ -1,14 +1,16 @@
 //! Building an engine from the records of another.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::dead::Fallen;
 use crate::engine::Engine;
-use crate::entry::{Entry, Envelope, Key, Place};
+use crate::entry::{Entry, Envelope, History, Key, Place};
 use crate::error::{Error, Result};
 use crate::queue::{Queue, QueueId};
 use crate::ready::Mark;
-use crate::record::{Journal, NoJournal, Record, Sent};
+use crate::record::{Journal, Kept, Record, Sent};
 use crate::time::Now;
 
 /// An engine under construction: the records say where each message went, this knows where it lies.
@@ -16,6 +18,8 @@ struct Replay<P> {
     engine: Engine<P>,
     queues: HashMap<u64, QueueId>,
     messages: HashMap<(u64, u64), usize>,
+    /// The first record was the beginning of a snapshot that is not done: what is not known yet may still be told.
+    partial: bool,
     now: Now,
 }
 
@@ -32,17 +36,26 @@ impl<P, J: Journal<P>> Engine<P, J> {
         journal: J,
         now: Now,
     ) -> Result<Self> {
-        let mut replay =
-            Replay { engine: Engine::new(), queues: HashMap::new(), messages: HashMap::new(), now };
-        for (record, position) in records.into_iter().zip(0..) {
-            replay.apply(record).ok_or(Error::Corrupt { record: position })?;
+        let mut replay = Replay {
+            engine: Engine::new(),
+            queues: HashMap::new(),
+            messages: HashMap::new(),
+            partial: false,
+            now,
+        };
+        for (record, position) in records.into_iter().zip(0_u64..) {
+            replay.partial |= position == 0 && matches!(record, Record::SnapshotBegun { .. });
+            let known = replay.apply(record).is_some() || replay.partial;
+            known.then_some(()).ok_or(Error::Corrupt { record: position })?;
         }
         Ok(replay.finish().with(journal))
     }
 }
 
-impl<P> Engine<P, NoJournal> {
-    fn with<J: Journal<P>>(self, journal: J) -> Engine<P, J> {
+impl<P, J> Engine<P, J> {
+    /// The same engine with another journal, which gets every change from here on.
+    #[must_use]
+    pub fn with<K: Journal<P>>(self, journal: K) -> Engine<P, K> {
         let Self { queues, names, topics, numbers, alarms, stirred, past, journal: _ } = self;
         Engine { queues, names, topics, numbers, alarms, stirred, past, journal }
     }
@@ -93,11 +106,43 @@ impl<P> Replay<P> {
                 self.state(queue)?.gap = 0;
                 Some(())
             }
+            Record::SnapshotBegun { .. }
+            | Record::QueueState { .. }
+            | Record::Kept { .. }
+            | Record::Remembered { .. }
+            | Record::SnapshotDone => self.apply_snapshot(record),
         }
+    }
+
+    fn apply_snapshot(&mut self, record: Record<'static, P>) -> Option<()> {
+        match record {
+            Record::SnapshotBegun { numbers } => self.engine.numbers = self.engine.numbers.max(numbers),
+            Record::QueueState { queue, next_seq, gap } => {
+                let state = self.state(queue)?;
+                (state.next_seq, state.gap) = (state.next_seq.max(next_seq), gap);
+            }
+            Record::Kept { queue, kept } => {
+                let known = self.messages.get(&(queue, kept.sent.seq)).copied();
+                match known {
+                    Some(slot) => *self.state(queue)?.entries.get_mut(slot)? = kept.into_entry(),
+                    None => self.put(queue, kept.into_entry())?,
+                }
+            }
+            Record::Remembered { queue, id, send, left, at_unix_ms } => {
+                let key = Key { id: id.into_owned(), send };
+                let age = self.now.unix_ms.saturating_sub(at_unix_ms).saturating_mul(1_000_000);
+                let tick = self.now.tick();
+                self.state(queue)?.dedup.as_mut()?.remember_for(key, tick, left.saturating_sub(age));
+            }
+            _ => self.partial = false,
+        }
+        Some(())
     }
 
     fn apply_topology(&mut self, record: Record<'static, P>) -> Option<()> {
         match record {
+            // A snapshot tells of queues that are known.
+            Record::QueueCreated { queue, .. } if self.queues.contains_key(&queue) => {}
             Record::QueueCreated { queue, dead, name, options, group } => {
                 let numbers = (queue, dead);
                 let id = match group {
@@ -206,6 +251,24 @@ impl<P> Replay<P> {
             self.engine.tidy(queue, self.now);
         }
         self.engine
+    }
+}
+
+impl<P> Kept<'static, P> {
+    fn into_entry(self) -> Entry<P> {
+        let Self { sent, attempts, first_unix_ms, fresh, place, errors, death } = self;
+        let key = Key { id: sent.id.into_owned(), send: sent.send };
+        let Sent { payload, size, priority, expires_unix_ms, .. } = sent;
+        let envelope = Envelope { payload, key, size, priority, expires_unix_ms };
+        let mut entry = Entry::new(envelope, sent.seq, sent.at_unix_ms);
+        (entry.attempts, entry.first_unix_ms) = (attempts, first_unix_ms);
+        (entry.fresh, entry.place, entry.due_unix_ms) = (fresh, place, sent.due_unix_ms);
+        let [first_error, last_error] = errors.map(|error| error.map(|text| Arc::from(&*text)));
+        let death = death.map(Cow::into_owned);
+        if first_error.is_some() || last_error.is_some() || death.is_some() {
+            entry.history = Some(Box::new(History { first_error, last_error, death }));
+        }
+        entry
     }
 }
 
