@@ -16,6 +16,8 @@ pub type CaseResult<T = ()> = Result<T, Fail>;
 pub enum Fail {
     /// The bus broke the promise; the text says which, and what was seen instead.
     Broken(String),
+    /// The bus does not offer it and refused it, typed, as it should: an honest answer, found in the middle of a case.
+    Refused(String),
     /// The case could not be run here; the text says why. It never counts as a pass (K7).
     NotRun(String),
 }
@@ -32,6 +34,7 @@ impl Fail {
     pub fn during(self, what: impl fmt::Display) -> Self {
         match self {
             Self::Broken(text) => Self::Broken(format!("{what}: {text}")),
+            Self::Refused(text) => Self::Refused(format!("{what}: {text}")),
             Self::NotRun(text) => Self::NotRun(format!("{what}: {text}")),
         }
     }
@@ -41,6 +44,7 @@ impl fmt::Display for Fail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(text) => f.write_str(text),
+            Self::Refused(text) => write!(f, "refused: {text}"),
             Self::NotRun(text) => write!(f, "not run: {text}"),
         }
     }

@@ -190,6 +190,7 @@ fn said(result: CaseResult) -> (Verdict, String) {
     match result {
         Ok(()) => (Verdict::Pass, String::new()),
         Err(Fail::Broken(why)) => (Verdict::Fail, why),
+        Err(Fail::Refused(why)) => (Verdict::Refused, why),
         Err(Fail::NotRun(why)) => (Verdict::NotRun, why),
     }
 }

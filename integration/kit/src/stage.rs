@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use polybus_contract::{
-    Arrival, Capability, Confirm, ConsumeOptions, Declared, Delivery, Feature, Group, Incoming, Intake,
-    LeaseGrade, Name, Object, Profile, Queue, SubscribeOptions, Topology, Transport,
+    Arrival, Capability, Confirm, ConsumeOptions, Declared, Delivery, Feature, Group, Incoming, Intake, Name,
+    Object, Profile, Queue, SubscribeOptions, Topology, Transport,
 };
 use tokio::time::timeout;
 
@@ -110,6 +110,12 @@ impl Stage {
         self.capability().has(feature)
     }
 
+    /// The bus to be judged.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.0.subject
+    }
+
     /// The declared times.
     #[must_use]
     pub fn times(&self) -> &Times {
@@ -161,14 +167,24 @@ impl Stage {
         &self.0.prefix
     }
 
-    /// A queue of the case, with the declared short lease where leases are timed.
+    /// A queue of the case whose leases do not end while a case runs.
     ///
     /// # Errors
     /// As [`Stage::name`].
     pub fn queue(&self, part: &str) -> CaseResult<Queue> {
+        let longer = self.times().patience * 2;
         let queue = Queue::new(self.name(part)?);
-        let timed = self.capability().lease == LeaseGrade::Timed;
-        Ok(if timed { queue.with_lease(self.times().lease) } else { queue })
+        let lease = self.capability().lease_limit.map_or(longer, |limit| limit.min(longer));
+        Ok(if self.has(Feature::TimedLease) { queue.with_lease(lease) } else { queue })
+    }
+
+    /// A queue of the case with the declared short lease, where leases are timed.
+    ///
+    /// # Errors
+    /// As [`Stage::name`].
+    pub fn short_queue(&self, part: &str) -> CaseResult<Queue> {
+        let queue = self.queue(part)?;
+        Ok(if self.has(Feature::TimedLease) { queue.with_lease(self.times().lease) } else { queue })
     }
 
     /// Declares a queue like [`Stage::queue`] and says its name.
@@ -176,7 +192,14 @@ impl Stage {
     /// # Errors
     /// As [`Stage::declare`].
     pub async fn declare_queue(&self, bus: &dyn Transport, part: &str) -> CaseResult<Name> {
-        let queue = self.queue(part)?;
+        self.declare_this(bus, self.queue(part)?).await
+    }
+
+    /// Declares one queue and says its name.
+    ///
+    /// # Errors
+    /// As [`Stage::declare`].
+    pub async fn declare_this(&self, bus: &dyn Transport, queue: Queue) -> CaseResult<Name> {
         let name = queue.name.clone();
         self.declare(bus, &Topology::new().queue(queue)).await?;
         Ok(name)
@@ -368,6 +391,18 @@ impl Stage {
             Ok(Some(Arrival::Gap(gap))) => Err(Fail::broken(format!("{who} has a gap: {gap:?}"))),
             Ok(None) => Err(Fail::broken(format!("{who} came to its end: {:?}", incoming.end()))),
         }
+    }
+
+    /// A handle of another tenant of the same bus, connected.
+    ///
+    /// # Errors
+    /// [`Fail::NotRun`] if there is no other tenant.
+    pub async fn neighbour(&self) -> CaseResult<Arc<dyn Transport>> {
+        let none = || Fail::NotRun("no second tenant of this bus was given".to_owned());
+        let handle = self.0.subject.neighbour().ok_or_else(none)?;
+        locked(&self.0.handles).push(Arc::downgrade(&handle));
+        self.bounded("connect as another tenant", handle.connect(self.times().patience)).await??;
+        Ok(handle)
     }
 
     /// Whoever can do the faults that the case asked for.

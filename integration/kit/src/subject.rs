@@ -25,6 +25,7 @@ struct Stranger {
 pub struct Subject {
     name: Arc<str>,
     open: Open,
+    neighbour: Option<Open>,
     checked: bool,
     stranger: Option<Stranger>,
     times: Times,
@@ -41,6 +42,7 @@ impl Subject {
         Self {
             name: name.into(),
             open: Arc::new(open),
+            neighbour: None,
             checked: true,
             stranger: None,
             times: Times::default(),
@@ -77,6 +79,14 @@ impl Subject {
     #[must_use]
     pub fn with_faults(mut self, faults: Arc<dyn Faults>) -> Self {
         self.faults = Some(faults);
+        self
+    }
+
+    /// The same, with handles of another tenant of the same bus (other prefix, other virtual host), who may use the
+    /// same names (B5).
+    #[must_use]
+    pub fn with_neighbour(mut self, open: impl Fn() -> Arc<dyn Transport> + Send + Sync + 'static) -> Self {
+        self.neighbour = Some(Arc::new(open));
         self
     }
 
@@ -118,6 +128,7 @@ impl Subject {
             Arc::new(move || wrap(open()))
         };
         let mut wrapped = Self { name: name.into(), open: around(&self.open), ..self.clone() };
+        wrapped.neighbour = self.neighbour.as_ref().map(&around);
         if let Some(stranger) = &mut wrapped.stranger {
             stranger.open = around(&stranger.open);
         }
@@ -153,6 +164,12 @@ impl Subject {
     pub fn stranger(&self) -> Option<(Arc<dyn Transport>, &str)> {
         let stranger = self.stranger.as_ref()?;
         Some((self.judged((stranger.open)()), &stranger.password))
+    }
+
+    /// A fresh handle of another tenant, if there is one.
+    #[must_use]
+    pub fn neighbour(&self) -> Option<Arc<dyn Transport>> {
+        self.neighbour.as_ref().map(|open| self.judged(open()))
     }
 
     fn judged(&self, handle: Arc<dyn Transport>) -> Arc<dyn Transport> {

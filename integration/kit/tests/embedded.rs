@@ -11,7 +11,12 @@ static BUSES: AtomicU64 = AtomicU64::new(0);
 
 fn in_memory() -> Result<Subject, Failed> {
     let number = BUSES.fetch_add(1, Ordering::Relaxed);
-    Ok(Subject::from_url(&format!("embedded:kit-{number}"))?)
+    let subject = Subject::from_url(&format!("embedded:kit-{number}?max_message=1048576"))?;
+    let neighbour = format!("embedded:kit-{number}-neighbour?max_message=1048576");
+    let other = polybus::Bus::open(&neighbour)?.transport().clone();
+    Ok(subject.with_neighbour(move || {
+        polybus::Bus::open(&neighbour).map_or(other.clone(), |bus| bus.transport().clone())
+    }))
 }
 
 fn judge(case: &Case, subject: Result<Subject, Failed>) -> Result<(), Failed> {
