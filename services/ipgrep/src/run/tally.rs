@@ -144,8 +144,12 @@ impl Tally {
 
     #[inline]
     fn index_of_ip4(&mut self, bits: u32, label: Option<LabelId>) -> Index {
-        let Self { rows, ip4, .. } = self;
-        *ip4.entry(bits).or_insert_with(|| push(rows, Key::Ip4(bits), label))
+        if let Some(index) = self.ip4.get(&bits) {
+            return *index;
+        }
+        let index = push(&mut self.rows, Key::Ip4(bits), label);
+        self.ip4.insert(bits, index);
+        index
     }
 
     fn index_of_ip6(&mut self, bits: u128, label: Option<LabelId>) -> Index {
