@@ -1,7 +1,7 @@
 //! The conformance kit of Polybus: it says whether a transport means what the words mean.
 //!
 //! A [`Subject`] is the bus to be judged: a way to make handles on it (any [`Transport`](polybus_contract::Transport),
-//! or any process behind a line protocol), the times it declares, and, if somebody can do it harm, the
+//! or any process behind the line protocol of [`process`]), the times it declares, and, if somebody can do it harm, the
 //! [`Faults`]. A [`Case`] gets a [`Stage`] on it. [`run`] runs cases one after another and makes a
 //! [`Report`], as JSON and as a page.
 //!
@@ -34,6 +34,8 @@ pub mod checker;
 mod faults;
 mod ledger;
 pub mod mutants;
+pub mod parity;
+pub mod process;
 mod report;
 mod runner;
 mod stage;

@@ -1,11 +1,12 @@
 //! D: settlement.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polybus_contract::{
     ConsumeOptions, Death, Feature, Intake, Keep, Kind, LeaseGrade, LeaseTerms, Name, Outcome, Reason,
     Transport,
 };
+use tokio::time::Instant;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::case::{Case, CaseResult, Fail, case, ensure, refused};

@@ -4,11 +4,31 @@ mod a;
 mod b;
 mod c;
 mod d;
+mod e;
+mod f;
+mod g;
+mod h;
+mod i;
+mod k;
+mod r;
 
 use crate::case::Case;
 
 /// Every case, in the order of the report.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [a::CASES, b::CASES, c::CASES, d::CASES].concat()
+    [
+        a::CASES,
+        b::CASES,
+        c::CASES,
+        d::CASES,
+        e::CASES,
+        f::CASES,
+        g::CASES,
+        h::CASES,
+        i::CASES,
+        k::CASES,
+        r::CASES,
+    ]
+    .concat()
 }

@@ -16,16 +16,22 @@ mod secrets;
 mod sending;
 mod serving;
 mod settling;
+mod stranger;
 mod table;
 
 use std::fmt;
 use std::sync::Arc;
 
-use polybus_contract::Checked;
+use polybus_contract::{Checked, Transport};
 
+use crate::case::Case;
+use crate::report::{MutantReport, Verdict};
+use crate::runner::{RunOptions, run_case};
 use crate::subject::Subject;
 use broken::Broken;
 use flaw::Flaw;
+
+use stranger::{LockedOut, PASSWORD};
 
 pub use table::ALL;
 
@@ -74,6 +80,43 @@ impl Mutant {
                 .unchecked(),
         }
     }
+}
+
+/// The subject with a stranger whose password is refused (I2), for a bus that has no passwords of its own.
+#[must_use]
+pub fn with_stranger(subject: &Subject) -> Subject {
+    let inside = subject.clone();
+    let refused = move || -> Arc<dyn Transport> { Arc::new(Broken::new(inside.open(), Arc::new(LockedOut))) };
+    subject.clone().with_stranger(PASSWORD, refused)
+}
+
+/// Runs the selected cases on one mutant after the other, and says what they did to it.
+///
+/// `subject` makes a fresh correct bus for each of them, by the name of the mutant. A mutant may leave its bus in any
+/// state.
+pub async fn run(
+    subject: impl Fn(&str) -> Subject,
+    mutants: &[Mutant],
+    cases: &[Case],
+    options: &RunOptions,
+) -> Vec<MutantReport> {
+    let mut reports = Vec::new();
+    for mutant in mutants {
+        let mut ran = Vec::new();
+        for case in cases.iter().filter(|case| options.selection.has(case)) {
+            let broken = mutant.of(&subject(mutant.name), options.seed);
+            ran.push(run_case(&broken, case, options).await);
+        }
+        reports.push(MutantReport::new(mutant.name, mutant.flaw, &[mutant.killer], ran));
+    }
+    reports
+}
+
+/// The cases that killed none of these mutants.
+#[must_use]
+pub fn idle<'a>(cases: &'a [Case], reports: &[MutantReport]) -> Vec<&'a Case> {
+    let kills = |case: &Case| reports.iter().any(|report| report.verdict_of(case.id) == Some(Verdict::Fail));
+    cases.iter().filter(|case| !kills(case)).collect()
 }
 
 impl fmt::Debug for Mutant {

@@ -8,6 +8,7 @@ use super::flaw::{Flaw, Rate};
 use super::{Layer, Mutant};
 use super::{
     asking, closing, content, dead, fanout, promising, resources, secrets, sending, serving, settling,
+    stranger,
 };
 
 /// A row: name, group, the case that must kill it, the flaw in words, and how it is made; `instead` for a flaw in the
@@ -126,6 +127,7 @@ mutants! {
 
     runs_when_built I I1 "a handle needs a runtime to be built" => |_seed| closing::RunsWhenBuilt;
     storms_on_refusal I I2 "a wrong password is tried again and again" => |_seed| closing::StormsOnRefusal;
+    repeats_password I I2 "a refusal repeats the password" => |_seed| stranger::RepeatsPassword;
     closes_at_once I I3 "a close does not wait for what is in hand" => |_seed| closing::ClosesAtOnce;
     counts_releases I I3 "what is given back unseen counts as an attempt" => |_seed| settling::Settles(settling::counted);
     claims_clean_close I I4 "a close claims to be clean" => |_seed| closing::ClaimsCleanClose;
