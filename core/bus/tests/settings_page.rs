@@ -14,7 +14,9 @@ fn table() -> String {
     let mut table =
         String::from("<!-- Generated from the code by core/bus/tests/settings_page.rs: do not edit. -->\n\n");
     table.push_str("| `polybus.toml` | environment | old names | default | what |\n|---|---|---|---|---|\n");
-    KEYS.iter().for_each(|key| row(&mut table, key));
+    for key in KEYS {
+        row(&mut table, key);
+    }
     table
 }
 
