@@ -5,6 +5,7 @@
 mod broker;
 mod client;
 mod compat;
+mod desk;
 mod flags;
 mod general;
 mod server;
@@ -13,6 +14,7 @@ mod watching;
 pub(crate) use broker::BusOptions;
 pub(crate) use client::{Calling, ClientOptions};
 pub(crate) use compat::Compat;
+pub(crate) use desk::DeskOptions;
 pub(crate) use flags::{Flags, Shared};
 pub(crate) use general::General;
 pub(crate) use server::{ServerOptions, Serving};

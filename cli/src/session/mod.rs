@@ -1,6 +1,7 @@
 //! A program's time on a bus: read the settings, connect, log, work, leave.
 
 mod begin;
+pub(crate) mod desk;
 mod dump;
 mod errand;
 mod input;
