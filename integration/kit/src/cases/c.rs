@@ -186,14 +186,17 @@ async fn poison_neighbour(stage: &Stage) -> CaseResult {
     for round in 0..MAX_ATTEMPTS {
         let crashing = stage.connect().await?;
         let mut consumer = stage.consumer(&*crashing, &queue, &format!("c{round}"), 10).await?;
-        loop {
-            let taken = consumer.next().await?;
-            if taken.stamp == poison {
-                ensure!(taken.attempt() == round + 1, "the poison is at {taken} in round {round}");
-                taken.drop_unsettled()?;
-                break;
-            }
-            taken.settle(Outcome::Release).await?;
+        // All are in its hands when the poison kills it.
+        let mut in_hand = Vec::new();
+        for _ in 0..=NEIGHBOURS {
+            in_hand.push(consumer.next().await?);
+        }
+        let at = in_hand.iter().position(|taken| taken.stamp == poison);
+        let taken = in_hand.swap_remove(at.ok_or_else(|| Fail::broken("the poison is not handed out"))?);
+        ensure!(taken.attempt() == round + 1, "the poison is at {taken} in round {round}");
+        taken.drop_unsettled()?;
+        for neighbour in in_hand {
+            neighbour.settle(Outcome::Release).await?;
         }
         drop(consumer);
         crashing.drain(std::time::Duration::ZERO).await;

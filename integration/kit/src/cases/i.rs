@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use polybus_contract::{
-    Confirm, ConsumeOptions, DrainReport, Feature, Intake, Kind, Message, Name, PublishOptions, Queue,
-    RequestOptions, Result, Status, SubscribeOptions, Target, Topology, Transport,
+    Confirm, ConsumeOptions, DrainReport, Feature, Intake, Kind, Message, Name, Outcome, PublishOptions,
+    Queue, RequestOptions, Result, Status, SubscribeOptions, Target, Topology, Transport,
 };
 
 use crate::case::{Case, CaseResult, Fail, case, ensure, refused};
@@ -93,8 +93,9 @@ async fn drain(stage: &Stage) -> CaseResult {
     let working = async {
         // The drain has the first turn; then the jobs end one by one.
         tokio::time::sleep(stage.times().redelivery).await;
-        for taken in in_hand {
-            taken.ack().await.map_err(|fail| fail.during("during a drain"))?;
+        for (number, taken) in in_hand.into_iter().enumerate() {
+            let outcome = if number == 0 { Outcome::Release } else { Outcome::Ack };
+            taken.settle(outcome).await.map_err(|fail| fail.during("during a drain"))?;
         }
         CaseResult::Ok(())
     };
@@ -106,7 +107,7 @@ async fn drain(stage: &Stage) -> CaseResult {
     let more = stage.bounded("the end of a drained intake", shift.consumer.incoming().next()).await?;
     ensure!(more.is_none(), "after its drain something came to the consumer: {more:?}");
     let mut next = stage.consumer(&*shift.other, &shift.queue, "next", 10).await?;
-    for _ in 0..7 {
+    for _ in 0..8 {
         let taken = next.next().await?;
         let unseen = taken.attempt() == 1 || !stage.has(Feature::UncountedRelease);
         ensure!(unseen, "{taken} was given back unseen, and that was counted");
@@ -123,7 +124,7 @@ async fn drain_deadline(stage: &Stage) -> CaseResult {
     let mut next = stage.consumer(&*shift.other, &shift.queue, "next", 1).await?;
     let again = next.next().await.map_err(|fail| fail.during("what a drain abandoned"))?;
     for late in std::mem::take(&mut shift.in_hand) {
-        let settled = late.try_settle(polybus_contract::Outcome::Ack).await?;
+        let settled = late.try_settle(Outcome::Ack).await?;
         let gone = |kind| matches!(kind, Kind::Stale | Kind::Closed | Kind::Disconnected);
         refused(settled, "an ack after the drain, while another one has the message", gone)?;
     }
@@ -138,7 +139,7 @@ async fn drain_while_down(stage: &Stage) -> CaseResult {
     let mut settled = Vec::new();
     let report = drained(stage, &*shift.bus, stage.times().redelivery).await;
     for taken in std::mem::take(&mut shift.in_hand) {
-        settled.push(taken.try_settle(polybus_contract::Outcome::Ack).await?.is_ok());
+        settled.push(taken.try_settle(Outcome::Ack).await?.is_ok());
     }
     faults.inject(Fault::Start).await?;
     let report = report?;

@@ -50,6 +50,33 @@ impl Flaw for DuplicatesSends {
     }
 }
 
+/// Confirms one in so many sends at once and stores it a moment later, behind those that were sent after it.
+#[derive(Debug)]
+pub(super) struct Overtakes(pub(super) Rate);
+
+#[async_trait]
+impl Flaw for Overtakes {
+    async fn publish(
+        &self,
+        inside: &Inside,
+        to: &Target,
+        message: Message,
+        options: PublishOptions,
+    ) -> Result<Receipt> {
+        if matches!(to, Target::Topic(_)) || !self.0.strikes() {
+            return inside.publish(to, message, options).await;
+        }
+        let claim = claimed(&message);
+        let (inside, to) = (inside.clone(), to.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            // Nobody is left to hear of it.
+            let _ = inside.publish(&to, message, options).await;
+        });
+        Ok(claim)
+    }
+}
+
 /// Answers Ok where the bus refused for one reason.
 #[derive(Debug)]
 pub(super) struct SwallowsRefusals(pub(super) Kind);

@@ -38,31 +38,6 @@ impl Flaw for DuplicatesDeliveries {
     }
 }
 
-/// Hands out some messages before the one that was sent before them.
-#[derive(Debug)]
-pub(super) struct Reorders(pub(super) Arc<Rate>);
-
-#[async_trait]
-impl Flaw for Reorders {
-    async fn consume(
-        &self,
-        inside: &Inside,
-        from: &Intake,
-        options: ConsumeOptions,
-    ) -> Result<Incoming<Delivery>> {
-        let rate = self.0.clone();
-        // With a credit of one there is nothing to swap.
-        let credit = options.credit.max(2);
-        let incoming = inside.consume(from, options.with_credit(credit)).await?;
-        Ok(shuffle(incoming, move |delivery, more, ready| {
-            if rate.strikes() {
-                ready.extend(more());
-            }
-            ready.push_back(delivery);
-        }))
-    }
-}
-
 /// Gives a consumer more credit than it asked for.
 #[derive(Debug)]
 pub(super) struct IgnoresCredit;

@@ -58,7 +58,7 @@ mutants! {
     hoards_backlog C C4 "one consumer takes the whole backlog" => |_seed| serving::HoardsBacklog;
     poisons_neighbours C C5 "a failing message takes along its consumer's others" => |_seed| serving::PoisonsNeighbours::default();
     forgets_backlog C C7 "what waited before the first consumer is gone" => |_seed| serving::ForgetsBacklog::default();
-    reorders C C9 "one in fifty deliveries is overtaken" => |seed| serving::Reorders(Arc::new(Rate::new(seed, 50)));
+    reorders C C9 "one in fifty sends is overtaken by those behind it" => |seed| sending::Overtakes(Rate::new(seed, 50));
 
     acks_early D D6 "a delivery is settled when it is handed out" => |_seed| settling::AcksEarly;
     acks_late D D1 "an ack answers Ok and is sent later, or never" => |_seed| settling::AcksLate::default();
@@ -78,7 +78,7 @@ mutants! {
     forgets_errors E E1 "dead letters do not say the last error" => |_seed| settling::Settles(settling::forgets_errors);
     forgets_deaths E E1 "dead letters do not say why they died" => |_seed| dead::ForgetsDeaths;
     drops_spent E E1 "a spent message leaves no dead letter" => |_seed| dead::DropsSpent;
-    drops_dead_uncounted E E1 "dead letters fall out of their bound uncounted" => |_seed| dead::DropsDeadUncounted;
+    drops_dead_uncounted E E2 "dead letters fall out of their bound uncounted" => |_seed| dead::DropsDeadUncounted;
     redrive_loses E E3 "a redrive empties the dead letters" => |_seed| dead::RedriveLoses;
     redrive_copies E E3 "a redrive leaves the dead letters where they are" => |_seed| dead::RedriveCopies;
     redrive_renames E E3 "a redrive sends under new ids" => |_seed| dead::RedriveRenames;
