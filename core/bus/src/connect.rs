@@ -32,7 +32,7 @@ pub const BUSES: &[BusKind] = &[
     #[cfg(feature = "embedded")]
     BusKind {
         scheme: "embedded",
-        about: "in this process and its memory: `embedded:` is private, `embedded:NAME` is shared by that name",
+        about: "in this process: `embedded:` is private, `embedded:NAME` shared by that name, `embedded:///DIR` kept on disk",
         local: |_| true,
         capability: polybus_embedded::capability,
         open: |url| polybus_embedded::Embedded::from_url(url).map(|bus| Arc::new(bus) as Arc<dyn Transport>),

@@ -89,6 +89,11 @@ impl<P, J: Journal<P>> Engine<P, J> {
         }
     }
 
+    /// The journal.
+    pub fn journal(&self) -> &J {
+        &self.journal
+    }
+
     /// The journal, to make what it collected durable.
     pub fn journal_mut(&mut self) -> &mut J {
         &mut self.journal

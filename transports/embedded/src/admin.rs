@@ -46,6 +46,7 @@ impl Handle {
 #[async_trait]
 impl Admin for Embedded {
     async fn list(&self) -> Result<Vec<Intake>> {
+        self.ready(Operation::Inspect).await?;
         self.handle.open(Operation::Inspect)?;
         let names = self.handle.bus.look(|state| {
             let name = |queue| state.engine.name(queue).cloned();
@@ -57,6 +58,7 @@ impl Admin for Embedded {
     }
 
     async fn inspect(&self, intake: &Intake) -> Result<QueueInfo> {
+        self.ready(Operation::Inspect).await?;
         let look = |state: &mut State, queue, _| state.engine.figures(queue);
         let figures = self.handle.at_desk(Operation::Inspect, intake, Place::Ready, look)?;
         Ok(QueueInfo {
@@ -71,6 +73,7 @@ impl Admin for Embedded {
     }
 
     async fn browse(&self, intake: &Intake, place: Place, browse: Browse) -> Result<Page> {
+        self.ready(Operation::Browse).await?;
         let limit = if browse.limit == 0 { PAGE } else { browse.limit.min(PAGE) } as usize;
         let (_, name) = engine_name(intake);
         self.handle.at_desk(Operation::Browse, intake, place, |state, queue, _| {
@@ -83,29 +86,36 @@ impl Admin for Embedded {
     }
 
     async fn purge(&self, intake: &Intake, place: Place) -> Result<Purged> {
+        self.ready(Operation::Purge).await?;
         let purge = |state: &mut State, queue, now| state.engine.purge(queue, now);
         let messages = self.handle.at_desk(Operation::Purge, intake, place, purge)?;
+        self.safe(Operation::Purge).await?;
         Ok(Purged { messages })
     }
 
     async fn redrive(&self, intake: &Intake, redrive: Redrive) -> Result<Redriven> {
+        self.ready(Operation::Redrive).await?;
         let ids: Vec<_> = redrive.ids.iter().map(engine_id).collect();
         let select = Select { ids: &ids, limit: redrive.limit };
         let move_back = |state: &mut State, queue, now| state.engine.redrive(queue, &select, now);
         let moved = self.handle.at_desk(Operation::Redrive, intake, Place::Ready, move_back)?;
+        self.safe(Operation::Redrive).await?;
         Ok(Redriven::new(moved.moved, moved.refused, moved.left))
     }
 
     async fn remove(&self, object: &Object) -> Result<()> {
+        self.ready(Operation::Remove).await?;
         self.handle.open(Operation::Remove)?;
-        self.handle.bus.with(|state, _, _| {
+        let removed = self.handle.bus.with(|state, _, _| {
             let removed = match object {
                 Object::Queue(name) => state.remove_queue(name.as_str()),
                 Object::Group { topic, group } => state.remove_queue(&format!("{topic}@{group}")),
                 Object::Topic(topic) => return state.remove_topic(topic),
             };
             removed.map_err(|refusal| refused(refusal, Operation::Remove, object))
-        })
+        });
+        removed?;
+        self.safe(Operation::Remove).await
     }
 }
 

@@ -10,14 +10,17 @@ use std::task::Waker;
 use std::time::Duration;
 
 use polybus_contract::{Message, Name, Profile, UnixMillis};
+use polybus_queue::journal::Log;
 use polybus_queue::{Engine, Now, QueueId};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::codec::Messages;
 use crate::config::Config;
 use crate::consume::Reader;
+use crate::journal::{BusLog, Store};
 use crate::request::Call;
 use crate::subscribe::TopicSide;
 
@@ -29,6 +32,8 @@ const SECOND_CALL: Duration = Duration::from_millis(50);
 pub(crate) struct Bus {
     pub(crate) config: Config,
     pub(crate) profile: Profile,
+    /// Where it keeps its journal; `None`: it keeps none.
+    pub(crate) store: Option<Store>,
     start: Instant,
     state: Mutex<State>,
     alarm: Arc<Notify>,
@@ -67,7 +72,7 @@ impl Wall {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     wall: Wall,
-    pub(crate) engine: Engine<Message>,
+    pub(crate) engine: Engine<Message, BusLog>,
     /// Queues by name as they were last found; an entry that is out of date is found anew.
     routes: FxHashMap<Name, QueueId>,
     /// Readers with credit that found nothing ready.
@@ -122,6 +127,7 @@ impl Bus {
     pub(crate) fn new(config: Config, instance: &str) -> Arc<Self> {
         Arc::new(Self {
             profile: crate::capability::profile(&config, instance),
+            store: config.directory.as_deref().map(Store::new),
             config,
             start: Instant::now(),
             state: Mutex::default(),
@@ -144,6 +150,24 @@ impl Bus {
     /// What the clock last said to anybody: never ahead, and no older than the last thing done on this bus.
     pub(crate) fn last_reading(&self) -> Duration {
         Duration::from_nanos(self.last_reading.load(Ordering::Relaxed))
+    }
+
+    /// Both clocks, now.
+    pub(crate) fn now(&self) -> Now {
+        let since_start = self.since_start();
+        Now::new(since_start, self.lock().wall.at(since_start))
+    }
+
+    /// The engine's side of the journal, when nobody else has the bus any more.
+    pub(crate) fn log_mut(&mut self) -> Option<&mut Log<Messages>> {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.engine.journal_mut().as_mut()
+    }
+
+    /// How far the journal has got.
+    #[inline]
+    pub(crate) fn reached(&self) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.progress.reached())
     }
 
     /// Looks at the state without changing it.
@@ -197,6 +221,7 @@ impl Bus {
 impl Drop for Bus {
     fn drop(&mut self) {
         self.alarm.notify_one();
+        self.end_journal();
     }
 }
 
@@ -214,6 +239,17 @@ async fn run_timer(bus: Weak<Bus>, alarm: Arc<Notify>) {
 }
 
 impl State {
+    /// What was done until now is safe when the journal has got this far; 0: there is none.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.engine.journal().as_ref().map_or(0, Log::position)
+    }
+
+    /// Whether the journal takes no messages for want of room.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.engine.journal().as_ref().is_some_and(Log::is_full)
+    }
+
     /// The queue of this name, without a walk through the engine for each message.
     pub(crate) fn route(&mut self, name: &Name) -> Option<QueueId> {
         if let Some(queue) = self.routes.get(name).filter(|queue| self.engine.ready(**queue).is_some()) {

@@ -1,16 +1,29 @@
 //! What the embedded bus can do.
 
+use std::path::PathBuf;
+
 use polybus_contract::{AttemptGrade, Capability, Durability, Fidelity, LeaseGrade, Profile, SettleGrade};
 
-use crate::config::Config;
+use crate::config::{Config, Sync};
 
-/// The most an embedded bus can do, with the default options.
+/// The most an embedded bus can do, with the default options: that of one with a journal.
 ///
-/// It keeps everything in memory: its durability is [`Durability::Volatile`], and attempts are forgotten with the
-/// messages they belong to. Large bodies beside the queue are not offered: there is no place beside it.
+/// Without a directory everything is in memory: its durability is [`Durability::Volatile`], and attempts are
+/// forgotten with the messages they belong to. With one it is [`Durability::Disk`], or [`Durability::Process`] where
+/// the journal is only synced from time to time. Large bodies beside the queue are not offered: there is no place
+/// beside it.
 #[must_use]
 pub fn capability() -> Capability {
-    of(&Config::default())
+    of(&Config { directory: Some(PathBuf::new()), ..Config::default() })
+}
+
+/// What a confirmed message survives.
+pub(crate) const fn durability(config: &Config) -> Durability {
+    match (&config.directory, config.sync) {
+        (None, _) => Durability::Volatile,
+        (Some(_), Sync::Always) => Durability::Disk,
+        (Some(_), Sync::Every(_)) => Durability::Process,
+    }
 }
 
 pub(crate) fn of(config: &Config) -> Capability {
@@ -41,9 +54,9 @@ pub(crate) fn of(config: &Config) -> Capability {
         purge: true,
         redrive: true,
         remove: true,
-        durability: Durability::Volatile,
+        durability: durability(config),
         settle: SettleGrade::Confirmed,
-        attempts: AttemptGrade::Volatile,
+        attempts: if config.directory.is_some() { AttemptGrade::Counted } else { AttemptGrade::Volatile },
         lease: LeaseGrade::Timed,
         lease_limit: None,
         max_message: Some(config.max_message),

@@ -12,7 +12,7 @@ use polybus_contract::{
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::bus::Bus;
+use crate::bus::{Bus, State};
 use crate::config::Config;
 use crate::consume::Reader;
 use crate::error::closed;
@@ -54,13 +54,17 @@ struct Draining {
 
 /// The bus of this configuration: a fresh one, or the one that is shared under its name.
 pub(crate) fn open(config: Config) -> Result<Arc<Handle>> {
-    let bus = match &config.name {
+    config.check()?;
+    let key = match (&config.directory, &config.name) {
+        (Some(directory), _) => Some(format!("//{}", directory.display())),
+        (None, name) => name.as_ref().map(ToString::to_string),
+    };
+    let bus = match key {
         None => {
             let number = PRIVATE.fetch_add(1, Ordering::Relaxed);
             Bus::new(config, &format!("embedded#{number}"))
         }
         Some(name) => {
-            let name = name.to_string();
             let mut shared = locked(&SHARED);
             shared.retain(|_, bus| bus.strong_count() > 0);
             match shared.get(&name).and_then(Weak::upgrade) {
@@ -78,9 +82,9 @@ pub(crate) fn open(config: Config) -> Result<Arc<Handle>> {
 }
 
 fn differs(name: &str) -> Error {
-    Error::new(Kind::Conflict, Operation::Configure)
-        .with_target(format!("embedded:{name}"))
-        .with_detail("this process shares a bus of that name with other options")
+    Error::new(Kind::Conflict, Operation::Configure).with_target(format!("embedded:{name}")).with_detail(
+        format!("this process (process {}) shares that bus with other options", std::process::id()),
+    )
 }
 
 /// A panic elsewhere leaves these lists whole.
@@ -173,7 +177,7 @@ impl Handle {
     }
 
     pub(crate) fn health(&self) -> Health {
-        let link = if self.open(Operation::Connect).is_ok() { Link::Up } else { Link::Closed };
+        let link = self.link();
         let mut health = Health { link, counters: self.counters(), ..Health::default() };
         let readers = locked(&self.readers).clone();
         let now = self.bus.since_start();
@@ -199,6 +203,18 @@ impl Handle {
             arrived: subscription.arrived.load(Ordering::Relaxed),
         }));
         health
+    }
+
+    fn link(&self) -> Link {
+        if self.open(Operation::Connect).is_err() {
+            return Link::Closed;
+        }
+        let failed = self.bus.store.as_ref().and_then(|store| store.progress.failed());
+        match failed {
+            Some(why) => Link::Down { since: Duration::ZERO, reason: why.to_string() },
+            None if self.bus.look(State::is_held_back) => Link::Blocked,
+            None => Link::Up,
+        }
     }
 
     fn counters(&self) -> Counters {
@@ -264,7 +280,10 @@ impl Handle {
                 () = sleep_until(until) => break,
             }
         }
-        self.finish_drain(settled, returned)
+        let mut report = self.finish_drain(settled, returned);
+        let until = *deadline.borrow();
+        report.unflushed = self.bus.flush(until).await;
+        report
     }
 
     /// Ends what arrives and gives back what nobody has seen.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -18,6 +20,7 @@ use tokio::task::coop;
 use crate::bus::{Bus, State, Wakes};
 use crate::connection::Handle;
 use crate::error::{refuse, refused};
+use crate::progress::{Reached, broken};
 
 /// Messages taken under one lock at most: enough to make the lock cheap, few enough to keep sharing fair.
 const BATCH: usize = 64;
@@ -50,6 +53,8 @@ struct Inner {
     buffer: VecDeque<Raw>,
     waker: Option<Waker>,
     end: Option<End>,
+    /// Waits for the disk on behalf of the first in the buffer.
+    syncing: Option<Reached>,
     /// When it last took something or found nothing, since the bus's start.
     moved: Duration,
 }
@@ -59,12 +64,16 @@ struct Raw {
     message: Message,
     attempt: u32,
     until: Duration,
+    /// Where the journal has the hand-out: nobody sees it before it is safe, else a crash would forget the attempt.
+    position: u64,
 }
 
 enum Next {
     Item(Raw),
     Ended(End),
     Nothing,
+    /// The hand-out of the first one is not safe yet.
+    Unsafe(u64),
 }
 
 enum Filled {
@@ -180,12 +189,16 @@ impl Reader {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll_next(self: &Arc<Self>, context: &Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
+    fn poll_next(self: &Arc<Self>, context: &mut Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
         loop {
             match self.next() {
                 Next::Item(raw) => return Poll::Ready(Ok(Arrival::Item(self.delivery(raw)))),
                 Next::Ended(end) => return Poll::Ready(Err(end)),
                 Next::Nothing => {}
+                Next::Unsafe(position) => match self.poll_safe(position, context) {
+                    Poll::Ready(()) => continue,
+                    Poll::Pending => return Poll::Pending,
+                },
             }
             match self.fill(context.waker()) {
                 Filled::Some => {}
@@ -203,6 +216,11 @@ impl Reader {
         let mut lost = Vec::new();
         let mut inner = self.inner();
         while let Some(raw) = inner.buffer.pop_front() {
+            if raw.position > self.bus().reached() {
+                let position = raw.position;
+                inner.buffer.push_front(raw);
+                return Next::Unsafe(position);
+            }
             // What lay here longer than its lease is someone else's by now.
             if raw.until > self.bus().last_reading() {
                 return Next::Item(raw);
@@ -210,6 +228,27 @@ impl Reader {
             lost.push(raw);
         }
         inner.end.clone().map_or(Next::Nothing, Next::Ended)
+    }
+
+    /// Waits until a hand-out is safe. If it never will be, the stream ends.
+    fn poll_safe(&self, position: u64, context: &mut Context<'_>) -> Poll<()> {
+        let Some(store) = &self.bus().store else { return Poll::Ready(()) };
+        let mut inner = self.inner();
+        let syncing = inner.syncing.get_or_insert_with(|| store.progress.wait(position));
+        match Pin::new(syncing).poll(context) {
+            Poll::Ready(reached) => {
+                inner.syncing = None;
+                if let Err(why) = reached {
+                    inner.buffer.clear();
+                    inner.end.get_or_insert(End::Failed(broken(Operation::Consume, &why)));
+                }
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                inner.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     fn delivery(self: &Arc<Self>, raw: Raw) -> Delivery {
@@ -249,7 +288,8 @@ impl Reader {
                         message = message.with_death(death_of(death, &self.queue));
                     }
                     let (token, attempt) = (handed.token, handed.attempt);
-                    inner.buffer.push_back(Raw { token, message, attempt, until });
+                    let position = state.position();
+                    inner.buffer.push_back(Raw { token, message, attempt, until, position });
                 }
                 Ok(None) => return taken,
                 Err(refusal) => {
@@ -384,9 +424,9 @@ impl Reader {
     }
 
     /// The most frequent settle, and the one after which nobody but this reader has anything to do.
-    fn ack(&self, token: Token) -> Result<(), polybus_queue::Error> {
+    fn ack(&self, token: Token) -> Result<u64, polybus_queue::Error> {
         let (acked, starved) = self.bus().briefly(|state, now| {
-            let acked = state.engine.ack(token, now);
+            let acked = state.engine.ack(token, now).map(|()| state.position());
             (acked, self.settled(acked.is_ok()))
         });
         if starved {
@@ -403,11 +443,12 @@ impl Reader {
         self.starved.load(Ordering::Relaxed)
     }
 
-    fn settle(&self, token: Token, outcome: Outcome) -> Result<()> {
+    /// Settles; answers where the journal has it.
+    fn settle(&self, token: Token, outcome: Outcome) -> Result<u64> {
         let settled = match outcome {
             Outcome::Ack => self.ack(token),
             outcome => self.bus().with(|state, now, wakes| {
-                let settled = settle_with(state, token, outcome, now);
+                let settled = settle_with(state, token, outcome, now).map(|()| state.position());
                 if self.settled(settled.is_ok()) {
                     self.fed(wakes);
                 }
@@ -489,7 +530,12 @@ impl fmt::Debug for Held {
 #[async_trait]
 impl Hold for Held {
     fn settle(self: Arc<Self>, outcome: Outcome) -> Settling {
-        Settling::done(self.reader.settle(self.token, outcome))
+        match self.reader.settle(self.token, outcome) {
+            Ok(position) if position > self.reader.bus().reached() => {
+                Settling::waiting(async move { self.reader.bus().safe(position, Operation::Settle).await })
+            }
+            settled => Settling::done(settled.map(drop)),
+        }
     }
 
     async fn renew(&self) -> Result<Option<Duration>> {

@@ -23,7 +23,7 @@ pub(crate) fn refused(refusal: Refusal, operation: Operation, target: impl fmt::
         }
         Refusal::NoSuchQueue if operation == Operation::Publish => Kind::Unroutable,
         Refusal::NoSuchQueue | Refusal::NoSuchTopic | Refusal::NoSuchConsumer => Kind::NotFound,
-        Refusal::Full { .. } => Kind::Full,
+        Refusal::Full { .. } | Refusal::NoSpace => Kind::Full,
         Refusal::TooLarge { size, limit } => Kind::TooLarge { limit, size },
         Refusal::Stale => Kind::Stale,
         Refusal::DeadLetters => Kind::InvalidName,

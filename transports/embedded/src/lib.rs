@@ -4,11 +4,13 @@
 //! a broker's failures left out because there is none. For programs on one machine, for tests, and for trying
 //! things out.
 //!
-//! `embedded:` is a fresh bus of its own; `embedded:NAME` is one bus for all who use that name in this process.
+//! `embedded:` is a fresh bus of its own; `embedded:NAME` is one bus for all who use that name in this process;
+//! `embedded:///DIR` is one bus that keeps a journal in that directory, for one process at a time, and outlives it:
+//! what was confirmed is there after a crash or a loss of power, attempts are never counted too low.
 //!
 //! What it can do: work queues with timed leases, counted attempts, delays, priorities, expiry and dead letters;
 //! topics with ephemeral subscriptions and durable groups; requests with one reply, a stream of replies, or the
-//! replies of all subscribers; the whole desk. What it cannot: survive the process (everything is in memory), reach
+//! replies of all subscribers; the whole desk. What it cannot: reach
 //! another process, carry large bodies beside the queue, prove who sent a message. See [`capability()`].
 //!
 //! It needs a Tokio runtime with time enabled, for one timer per bus.
@@ -36,10 +38,13 @@
 mod admin;
 mod bus;
 mod capability;
+mod codec;
 mod config;
 mod connection;
 mod consume;
 mod error;
+mod journal;
+mod progress;
 mod publish;
 mod request;
 mod subscribe;
@@ -56,7 +61,8 @@ use polybus_contract::{
 };
 
 pub use capability::capability;
-pub use config::{Config, SCHEME};
+pub use config::{Config, SCHEME, Sync};
+pub use polybus_queue::journal::{Cut, Damage, Damaged, Recovered};
 
 use connection::Handle;
 use publish::Tried;
@@ -79,6 +85,29 @@ impl Embedded {
         Ok(Self { handle: connection::open(config)? })
     }
 
+    /// What the opening of its journal found; `None`: it keeps none, or has not opened it.
+    #[must_use]
+    pub fn recovered(&self) -> Option<Recovered> {
+        self.handle.bus.store.as_ref()?.recovered()
+    }
+
+    async fn ready(&self, operation: Operation) -> Result<()> {
+        if self.handle.bus.store.is_none() {
+            return Ok(());
+        }
+        self.handle.open(operation)?;
+        self.handle.bus.ready(journal::WITHIN, operation).await
+    }
+
+    /// Waits until everything done so far is in the journal.
+    async fn safe(&self, operation: Operation) -> Result<()> {
+        if self.handle.bus.store.is_none() {
+            return Ok(());
+        }
+        let position = self.handle.bus.look(bus::State::position);
+        self.handle.bus.safe(position, operation).await
+    }
+
     /// A bus by its URL; see [`Config`].
     ///
     /// # Errors
@@ -94,28 +123,39 @@ impl Transport for Embedded {
         self.handle.bus.profile.clone()
     }
 
-    /// There is nothing to connect to.
-    async fn connect(&self, _within: Duration) -> Result<()> {
-        self.handle.open(Operation::Connect)
+    /// Opens the journal, if there is one: there is nothing else to connect to. Without this call the first thing
+    /// that needs it opens it.
+    async fn connect(&self, within: Duration) -> Result<()> {
+        self.handle.open(Operation::Connect)?;
+        self.handle.bus.ready(within, Operation::Connect).await
     }
 
     async fn declare(&self, topology: &Topology) -> Result<Declared> {
-        self.handle.declare(topology)
+        self.ready(Operation::Declare).await?;
+        let declared = self.handle.declare(topology)?;
+        self.safe(Operation::Declare).await?;
+        Ok(declared)
     }
 
     async fn publish(&self, to: &Target, message: Message, options: PublishOptions) -> Result<Receipt> {
+        if self.handle.bus.store.is_some() {
+            return Box::pin(self.handle.publish_journaled(to, message, &options)).await;
+        }
         match self.handle.try_publish(to, message, &options) {
             Tried::Done(done) => done,
+            Tried::Recorded(receipt, _) => Ok(receipt),
             // What waiting needs is large and rarely needed: it is kept out of the usual way.
             Tried::MustWait(later) => Box::pin(self.handle.finish(to, later, &options)).await,
         }
     }
 
     async fn consume(&self, from: &Intake, options: ConsumeOptions) -> Result<Incoming<Delivery>> {
+        self.ready(Operation::Consume).await?;
         self.handle.consume(from, options)
     }
 
     async fn subscribe(&self, topic: &Name, options: SubscribeOptions) -> Result<Incoming<Message>> {
+        self.ready(Operation::Subscribe).await?;
         self.handle.subscribe(topic, options)
     }
 
@@ -125,6 +165,10 @@ impl Transport for Embedded {
         message: Message,
         options: RequestOptions,
     ) -> Result<Incoming<Reply>> {
+        self.ready(Operation::Request).await?;
+        if self.handle.bus.store.is_some() && !codec::can_keep(&message) {
+            return Err(publish::not_kept(Operation::Request, to));
+        }
         self.handle.request(to, message, &options)
     }
 

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use polybus_contract::{
-    Confirm, Confirmed, Durability, Error, Feature, Kind, Message, MessageId, Name, Operation,
-    PublishOptions, Receipt, Result, Target, TopicGrade, WhenFull,
+    Confirm, Confirmed, Error, Feature, Kind, Message, MessageId, Name, Operation, PublishOptions, Receipt,
+    Result, Target, TopicGrade, WhenFull,
 };
 use polybus_queue::{Accepted, Envelope, Error as Refusal, Key, Now, QueueId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::{Bus, State};
+use crate::codec::can_keep;
 use crate::connection::Handle;
 use crate::error::{refuse, refused};
 use crate::subscribe::Subscription;
@@ -20,6 +21,8 @@ use crate::subscribe::Subscription;
 pub(crate) enum Tried {
     /// It is over.
     Done(Result<Receipt>),
+    /// It is taken, and safe once the journal has got so far.
+    Recorded(Receipt, u64),
     /// There was no room and the caller wants to wait for it.
     MustWait(Box<Later>),
 }
@@ -59,11 +62,14 @@ impl Handle {
         let mut found = None;
         let sent = self.bus.with(|state, now, _| {
             found = state.route(queue);
-            send_now(state, found.ok_or(Refusal::NoSuchQueue)?, &mut envelope, delay, now)
+            let accepted = send_now(state, found.ok_or(Refusal::NoSuchQueue)?, &mut envelope, delay, now)?;
+            Ok((accepted, state.position()))
         });
         match (sent, found, envelope) {
-            (Ok(accepted), ..) => Ok(Tried::Done(Ok(confirmed(id, accepted == Accepted::Duplicate)))),
-            (Err(Refusal::Full { .. }), Some(found), Some(envelope))
+            (Ok((accepted, position)), ..) => {
+                Ok(self.tried(self.confirmed(id, accepted == Accepted::Duplicate), position))
+            }
+            (Err(Refusal::Full { .. } | Refusal::NoSpace), Some(found), Some(envelope))
                 if options.when_full == WhenFull::Wait =>
             {
                 Ok(Tried::MustWait(Box::new(Later { envelope, id, full: vec![found] })))
@@ -93,7 +99,7 @@ impl Handle {
         for subscription in &*announced.subscriptions {
             subscription.push(&envelope.payload);
         }
-        let can_wait = |refusal: &Refusal| matches!(refusal, Refusal::Full { .. });
+        let can_wait = |refusal: &Refusal| matches!(refusal, Refusal::Full { .. } | Refusal::NoSpace);
         let hopeless = announced
             .refused
             .iter()
@@ -105,8 +111,51 @@ impl Handle {
             let full = announced.refused.into_iter().map(|(group, _)| group).collect();
             return Ok(Tried::MustWait(Box::new(Later { envelope, id, full })));
         }
-        let receipt = if announced.durable { confirmed(id, false) } else { Receipt::Handed(id) };
-        Ok(Tried::Done(Ok(receipt)))
+        if announced.durable {
+            return Ok(self.tried(self.confirmed(id, false), announced.position));
+        }
+        Ok(Tried::Done(Ok(Receipt::Handed(id))))
+    }
+
+    fn tried(&self, receipt: Receipt, position: u64) -> Tried {
+        if self.bus.store.is_some() { Tried::Recorded(receipt, position) } else { Tried::Done(Ok(receipt)) }
+    }
+
+    /// In this process the bus has the message the moment it is in the engine, whatever was asked for.
+    fn confirmed(&self, id: MessageId, duplicate: bool) -> Receipt {
+        let confirmed = Confirmed::new(id, self.bus.profile.capability.durability);
+        Receipt::Confirmed(if duplicate { confirmed.as_duplicate() } else { confirmed })
+    }
+
+    /// Publishes on a bus with a journal: confirmed is what is safe.
+    pub(crate) async fn publish_journaled(
+        &self,
+        to: &Target,
+        message: Message,
+        options: &PublishOptions,
+    ) -> Result<Receipt> {
+        let until = Instant::now() + options.within;
+        self.bus.ready(options.within, Operation::Publish).await?;
+        if !can_keep(&message) {
+            return Err(not_kept(Operation::Publish, to));
+        }
+        let (receipt, position) = match self.try_publish(to, message, options) {
+            Tried::Done(done) => return done,
+            Tried::Recorded(receipt, position) => (receipt, position),
+            Tried::MustWait(later) => {
+                (self.finish(to, later, options).await?, self.bus.look(State::position))
+            }
+        };
+        let (Some(store), Receipt::Confirmed(confirmed)) = (&self.bus.store, &receipt) else {
+            return Ok(receipt);
+        };
+        if options.confirm == Confirm::No {
+            return Ok(Receipt::Handed(confirmed.id.clone()));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let safe = store.safe(position, left, Operation::Publish).await;
+        safe.map_err(|error| error.with_target(to).with_message_id(confirmed.id.clone()))?;
+        Ok(receipt)
     }
 
     fn refused_by_group(&self, topic: &Name, group: QueueId, refusal: Refusal) -> Error {
@@ -141,7 +190,7 @@ impl Handle {
                 }
             };
         }
-        Ok(confirmed(id, duplicate))
+        Ok(self.confirmed(id, duplicate))
     }
 
     async fn send_when_there_is_room(
@@ -160,7 +209,7 @@ impl Handle {
             let mut once = Some(envelope.clone());
             let refusal = match self.bus.with(|state, now, _| send_now(state, queue, &mut once, delay, now)) {
                 Ok(accepted) => return Ok(accepted),
-                Err(refusal @ Refusal::Full { .. }) => refusal,
+                Err(refusal @ (Refusal::Full { .. } | Refusal::NoSpace)) => refusal,
                 Err(refusal) => return Err(Stop::Refused(refusal)),
             };
             if timeout_at(until, room).await.is_err() {
@@ -168,6 +217,12 @@ impl Handle {
             }
         }
     }
+}
+
+/// The refusal of a message that a journal cannot keep.
+pub(crate) fn not_kept(operation: Operation, to: &Target) -> Error {
+    refuse(Kind::InvalidMessage, operation, to)
+        .with_detail("a journal keeps bodies in memory and headers nested at most 64 deep")
 }
 
 /// Why a send did not happen.
@@ -211,6 +266,7 @@ struct Announced {
     subscriptions: Arc<Vec<Arc<Subscription>>>,
     durable: bool,
     refused: Vec<(QueueId, Refusal)>,
+    position: u64,
 }
 
 fn announce_now(
@@ -236,13 +292,7 @@ fn announce_now(
         let published = state.engine.publish(topic.as_str(), envelope, now);
         refused = published.map_err(|error| self::refused(error, Operation::Publish, topic))?.refused;
     }
-    Ok(Announced { subscriptions, durable, refused })
-}
-
-/// In this process the bus has the message the moment it is in the engine, whatever was asked for.
-fn confirmed(id: MessageId, duplicate: bool) -> Receipt {
-    let confirmed = Confirmed::new(id, Durability::Volatile);
-    Receipt::Confirmed(if duplicate { confirmed.as_duplicate() } else { confirmed })
+    Ok(Announced { subscriptions, durable, refused, position: state.position() })
 }
 
 /// The message with what the engine must know of it.

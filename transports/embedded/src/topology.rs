@@ -81,7 +81,8 @@ fn options(queue: &Queue, config: &Config) -> Result<QueueOptions> {
         Some(Durability::Disk) => Some(Feature::SurvivesPower),
         Some(Durability::Replicated) => Some(Feature::Replicated),
     };
-    if let Some(feature) = feature {
+    let capability = crate::capability::of(config);
+    if let Some(feature) = feature.filter(|feature| !capability.has(*feature)) {
         return Err(Error::unsupported(feature, Operation::Declare, crate::config::SCHEME));
     }
     let max_attempts = NonZeroU32::new(queue.max_attempts);

@@ -30,6 +30,8 @@ pub(crate) struct Pending {
     limit: u64,
     /// Messages that the engine holds, about: those that went with a queue or a purge may still be counted.
     messages: AtomicU64,
+    /// Bytes of the snapshot that is being told.
+    told: AtomicU64,
     /// There is no room for more segments: sends are refused.
     full: AtomicBool,
 }
@@ -69,6 +71,7 @@ impl Pending {
             waiting: AtomicU64::new(0),
             limit,
             messages: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             full: AtomicBool::new(false),
         }
     }
@@ -96,6 +99,10 @@ impl Pending {
 
     pub(crate) fn messages(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_messages(&self, messages: u64) {
@@ -155,6 +162,12 @@ impl<C> Log<C> {
         self
     }
 
+    /// Whether messages are refused for want of room on the disk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
     /// Nothing more will be recorded: the writer writes what is left and ends.
     pub fn close(&self) {
         self.queue.close();
@@ -170,14 +183,21 @@ impl<C> fmt::Debug for Log<C> {
 impl<P, C: Codec<P>> Journal<P> for Log<C> {
     fn record(&mut self, record: Record<'_, &P>) {
         let mut collected = self.queue.lock();
+        let before = collected.bytes.len();
         match record {
-            Record::SnapshotBegun { .. } => (self.snapshotting, collected.begun) = (true, true),
+            Record::SnapshotBegun { .. } => {
+                (self.snapshotting, collected.begun) = (true, true);
+                self.queue.told.store(0, Ordering::Relaxed);
+            }
             Record::SnapshotDone => (self.snapshotting, collected.done) = (false, true),
             Record::Sent { .. } => self.queue.count(true),
             Record::Acked { .. } | Record::Discarded { .. } => self.queue.count(false),
             _ => {}
         }
         code::encode(&record, &self.codec, &mut Encoder::new(&mut collected.bytes));
+        if matches!(record, Record::Kept { .. }) {
+            self.queue.told.fetch_add((collected.bytes.len() - before) as u64, Ordering::Relaxed);
+        }
         collected.records += 1;
         self.queue.waiting.store(collected.bytes.len() as u64, Ordering::Relaxed);
         self.queue.position.fetch_add(1, Ordering::Release);

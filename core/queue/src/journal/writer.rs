@@ -91,6 +91,8 @@ pub struct Writer<D: Disk> {
     start_file: D::File,
     /// Where the snapshot began that is being written.
     begun: Option<Start>,
+    /// Bytes that were expected of it.
+    expected: u64,
     /// The position at which it is done.
     done_at: Option<u64>,
     next: u64,
@@ -128,6 +130,7 @@ impl<D: Disk> Writer<D> {
             start,
             start_file,
             begun: None,
+            expected: 0,
             done_at: None,
             next,
             previous,
@@ -295,21 +298,28 @@ impl<D: Disk> Writer<D> {
     /// Sees to it that there is room for every message to be handed out and settled. While there is not, no message
     /// is taken: so a full disk can always be emptied by those who consume.
     fn prepare(&mut self) -> Result<(), WriteError> {
-        let needed = self.pending.messages() * ROOM_TO_SETTLE + self.options.segment / 2;
-        while self.reserved() < needed {
-            match self.reserve(self.options.segment) {
-                Ok(()) => {}
-                Err(error) if is_full(&error) => {
-                    self.pending.set_full(true);
-                    return Ok(());
-                }
-                Err(error) => return Err(WriteError::Failed(error)),
-            }
-        }
-        if self.batch.records == 0 {
-            self.pending.set_full(false);
+        let reserved = self.reserve_up_to(self.needed()).map_err(WriteError::Failed)?;
+        if !reserved || self.batch.records == 0 {
+            self.pending.set_full(!reserved);
         }
         Ok(())
+    }
+
+    /// Room for everything that is not a message.
+    fn needed(&self) -> u64 {
+        let snapshot = self.expected.saturating_sub(self.pending.told());
+        self.pending.messages() * ROOM_TO_SETTLE + self.options.segment / 2 + snapshot
+    }
+
+    /// Reserves this much; false: there is no room for it.
+    fn reserve_up_to(&mut self, bytes: u64) -> io::Result<bool> {
+        while self.reserved() < bytes {
+            match self.reserve(self.options.segment) {
+                Err(error) if is_full(&error) => return Ok(false),
+                other => other?,
+            }
+        }
+        Ok(true)
     }
 
     fn used(&self) -> u64 {
@@ -318,20 +328,27 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Whether a snapshot should begin, for an engine that holds so much: when what a reader would have to read is
-    /// more than twice that and two segments, or, with a full disk, when it fits into the room that is left.
+    /// more than twice that and two segments, or the disk is full; and there is room for it. If this says so, it
+    /// has to begin.
     pub fn wants_snapshot(&mut self, load: impl FnOnce() -> Load) -> bool {
         let (used, full) = (self.used(), self.is_full());
-        if self.begun.is_some() || (used < self.ask_at && !full) {
+        if self.failed || self.begun.is_some() || self.expected > 0 || (used < self.ask_at && !full) {
             return false;
         }
         self.ask_at = used + self.options.segment / 4;
         let load = load();
         self.pending.set_messages(load.messages);
-        let live = load.bytes;
-        let most = live.saturating_mul(2).saturating_add(2 * self.options.segment);
-        let left = self.reserved().saturating_sub(load.messages * ROOM_TO_SETTLE);
-        let fits = live.saturating_add(live / 4 + self.options.segment / 16) < left && !self.older.is_empty();
-        used > most || (full && fits)
+        let most = load.bytes.saturating_mul(2).saturating_add(2 * self.options.segment);
+        let due = used > most || (full && !self.older.is_empty());
+        // Told again, messages take a little more or less than they are counted for.
+        let expected = load.bytes + load.bytes / 4 + self.options.segment / 16;
+        if !due || !self.reserve_up_to(self.needed() + expected).unwrap_or(false) {
+            // What is left over is given back; if even that fails, the next commit meets the same disk and says so.
+            let _ = self.trim();
+            return false;
+        }
+        self.expected = expected;
+        true
     }
 
     /// Once a snapshot is on disk, a reader begins there and what is older goes.
@@ -340,6 +357,7 @@ impl<D: Disk> Writer<D> {
             return Ok(());
         }
         self.done_at = None;
+        self.expected = 0;
         let Some(start) = self.begun.take() else { return Ok(()) };
         self.start_file.write_at(&start.encode(), start.place()).map_err(WriteError::Failed)?;
         self.start_file.sync().map_err(WriteError::Failed)?;
@@ -350,6 +368,16 @@ impl<D: Disk> Writer<D> {
         {
             self.older.pop_front();
             self.forget(number).map_err(WriteError::Failed)?;
+        }
+        self.trim().map_err(WriteError::Failed)
+    }
+
+    /// Gives back what was reserved for a snapshot and not used.
+    fn trim(&mut self) -> io::Result<()> {
+        let enough = self.needed() + self.options.segment;
+        while let Some(spare) = self.spares.last().filter(|spare| self.reserved() - spare.size >= enough) {
+            self.disk.remove(&spare.name)?;
+            self.spares.pop();
         }
         Ok(())
     }
