@@ -118,13 +118,11 @@ setters! {
 
 /// Runs the selected cases on `subject`, in order.
 pub async fn run(subject: &Subject, cases: &[Case], options: &RunOptions) -> Report {
-    let began = Instant::now();
     let mut report = Report::new(subject, options.seed);
     for case in cases.iter().filter(|case| options.selection.has(case)) {
-        report.cases.push(run_case(subject, case, options).await);
+        report.add(run_case(subject, case, options).await);
     }
     report.describe(&subject.open().profile());
-    report.elapsed_ms = millis(began.elapsed());
     report
 }
 

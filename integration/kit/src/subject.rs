@@ -57,15 +57,8 @@ impl Subject {
     /// # Errors
     /// [`Kind::Configuration`](polybus_contract::Kind::Configuration) for a URL that is not understood.
     pub fn from_url(url: &str) -> Result<Self> {
-        let first = polybus::Bus::open(url)?;
-        let transport = first.transport().clone();
-        let url = url.to_owned();
-        let open = move || match polybus::Bus::open(&url) {
-            Ok(bus) => bus.transport().clone(),
-            // It could be opened a moment ago; should it not be now, the cases meet the one that could.
-            Err(_) => transport.clone(),
-        };
-        Ok(Self::new(first.url(), open))
+        let (name, open) = by_url(url)?;
+        Ok(Self::new(name, move || open()))
     }
 
     /// The same with these times.
@@ -88,6 +81,15 @@ impl Subject {
     pub fn with_neighbour(mut self, open: impl Fn() -> Arc<dyn Transport> + Send + Sync + 'static) -> Self {
         self.neighbour = Some(Arc::new(open));
         self
+    }
+
+    /// As [`Subject::with_neighbour`], by its URL.
+    ///
+    /// # Errors
+    /// As [`Subject::from_url`].
+    pub fn with_neighbour_url(self, url: &str) -> Result<Self> {
+        let (_, open) = by_url(url)?;
+        Ok(self.with_neighbour(move || open()))
     }
 
     /// The same, with the version of something that the report should name: the broker, the client library.
@@ -181,6 +183,19 @@ impl Subject {
     pub fn faults(&self, wanted: &[Fault]) -> Option<&Arc<dyn Faults>> {
         self.faults.as_ref().filter(|faults| wanted.iter().all(|fault| faults.can(*fault)))
     }
+}
+
+/// The bus of a URL as reports name it, and how handles on it are made.
+fn by_url(url: &str) -> Result<(Arc<str>, Open)> {
+    let first = polybus::Bus::open(url)?;
+    let (name, transport) = (first.url().into(), first.transport().clone());
+    let url = url.to_owned();
+    let open = move || match polybus::Bus::open(&url) {
+        Ok(bus) => bus.transport().clone(),
+        // It could be opened a moment ago; should it not be now, the cases meet the one that could.
+        Err(_) => transport.clone(),
+    };
+    Ok((name, Arc::new(open)))
 }
 
 impl fmt::Debug for Subject {

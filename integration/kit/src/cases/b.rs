@@ -197,13 +197,8 @@ async fn long_lived_many(stage: &Stage) -> CaseResult {
     for turn in turns {
         say_name(stage, &bus, &mut open[turn]).await?;
     }
-    let health = bus.health();
-    ensure!(health.is_good(), "not all is live: {:?}", health.link);
-    ensure!(
-        health.subscriptions.len() == TOPICS,
-        "health knows {} subscriptions",
-        health.subscriptions.len()
-    );
+    let all_live = || async { bus.health().is_good() && bus.health().subscriptions.len() == TOPICS };
+    stage.until("health showing every subscription live", all_live).await?;
     drop(open);
     let none_left = || async { bus.health().subscriptions.is_empty() };
     stage.until("forgetting the subscriptions that were dropped", none_left).await

@@ -227,6 +227,19 @@ impl Report {
         self.limits = limits(&capability);
     }
 
+    /// Adds what came of a case.
+    pub fn add(&mut self, case: CaseReport) {
+        self.elapsed_ms += case.elapsed_ms;
+        self.cases.push(case);
+    }
+
+    /// One line: how many cases ended how.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let counts = Verdict::ALL.map(|verdict| format!("{} {verdict}", self.count(verdict)));
+        format!("{}: {}, seed {}, {} ms", self.subject, counts.join(", "), self.seed, self.elapsed_ms)
+    }
+
     /// How many cases ended like this.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
@@ -287,8 +300,7 @@ fn limits(capability: &Capability) -> Vec<(String, String)> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = Verdict::ALL.map(|verdict| format!("{} {verdict}", self.count(verdict)));
-        write!(f, "{}: {}, seed {}, {} ms", self.subject, counts.join(", "), self.seed, self.elapsed_ms)?;
+        f.write_str(&self.summary())?;
         for case in self.cases.iter().filter(|case| case.verdict == Verdict::Fail) {
             write!(f, "\n{case}")?;
         }
