@@ -37,7 +37,8 @@ fn main() -> Result<()> {
     generated(folder.path(), "nets", NETWORKS)?;
     let bytes = fs::metadata(&log)?.len();
     say(&format!("{}; {}", machine(), version("grepcidr", "-V")));
-    say(&format!("\n{} bytes of log, {NETWORKS} networks, {rounds} rounds in turn, output to a null device.\n", bytes));
+    let about = format!("{bytes} bytes of log, {NETWORKS} networks, {rounds} rounds in turn");
+    say(&format!("\n{about}, output to a null device.\n"));
     speed(folder.path(), bytes, rounds)?;
     memory(folder.path())
 }
@@ -45,13 +46,18 @@ fn main() -> Result<()> {
 /// `bench-log KIND AMOUNT` into a file of that name.
 fn generated(folder: &Path, kind: &str, amount: &str) -> Result<PathBuf> {
     let path = folder.join(kind);
-    let status = Command::new(beside("bench-log")?).args([kind, amount]).stdout(File::create(&path)?).status()?;
+    let status =
+        Command::new(beside("bench-log")?).args([kind, amount]).stdout(File::create(&path)?).status()?;
     if status.success() { Ok(path) } else { Err(format!("bench-log {kind}: {status}").into()) }
 }
 
 fn beside(program: &str) -> Result<PathBuf> {
     let path = env::current_exe()?.with_file_name(program);
-    if path.exists() { Ok(path) } else { Err(format!("{} is missing: build it first", path.display()).into()) }
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is missing: build it first", path.display()).into())
+    }
 }
 
 fn version(program: &str, option: &str) -> String {
@@ -79,7 +85,12 @@ fn speed(folder: &Path, bytes: u64, rounds: usize) -> Result<()> {
         let Spread { median, least, most } = Spread::of(bytes, times);
         let ratio = median / peer;
         let name = contender.name;
-        say(&format!("| {name} | {:.0} | {:.0} | {:.0} | {ratio:.2} |", median / 1e6, least / 1e6, most / 1e6));
+        say(&format!(
+            "| {name} | {:.0} | {:.0} | {:.0} | {ratio:.2} |",
+            median / 1e6,
+            least / 1e6,
+            most / 1e6
+        ));
     }
     Ok(())
 }
@@ -87,7 +98,8 @@ fn speed(folder: &Path, bytes: u64, rounds: usize) -> Result<()> {
 fn contenders() -> Result<Vec<Contender>> {
     let polybus = beside("polybus")?;
     let ours = |name, options: &str| {
-        let arguments = format!("ipgrep {options} -n map log").split_whitespace().map(str::to_owned).collect();
+        let arguments =
+            format!("ipgrep {options} -n map log").split_whitespace().map(str::to_owned).collect();
         Contender { name, arguments, program: polybus.clone() }
     };
     let grepcidr = ["-f", "nets", "log"].map(str::to_owned).to_vec();
