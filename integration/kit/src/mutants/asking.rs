@@ -334,3 +334,37 @@ impl Flaw for DeafAfterTimeout {
         Ok(tap(replies, hear, Some))
     }
 }
+
+/// Forgets its reply path when it connects again: the replies to its calls are lost.
+#[derive(Debug, Default)]
+pub(super) struct DeafAfterReconnect {
+    connected: Mutex<Vec<usize>>,
+}
+
+impl DeafAfterReconnect {
+    fn connects(&self, inside: &Inside) -> usize {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.iter().filter(|handle| **handle == Arc::as_ptr(inside).addr()).count()
+    }
+}
+
+#[async_trait]
+impl Flaw for DeafAfterReconnect {
+    async fn connect(&self, inside: &Inside, within: Duration) -> Result<()> {
+        let handle = Arc::as_ptr(inside).addr();
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        inside.connect(within).await
+    }
+
+    async fn request(
+        &self,
+        inside: &Inside,
+        to: &Target,
+        message: Message,
+        options: RequestOptions,
+    ) -> Result<Incoming<Reply>> {
+        let deaf = self.connects(inside) > 1;
+        let replies = inside.request(to, message, options).await?;
+        Ok(tap(replies, move |reply| (!deaf).then_some(reply), Some))
+    }
+}

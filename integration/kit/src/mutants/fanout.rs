@@ -320,3 +320,26 @@ impl Flaw for LeaksTopics {
         inside.subscribe(topic, options).await
     }
 }
+
+/// Serves the first thousand subscriptions; the others are told that they are live, and hear nothing.
+#[derive(Debug, Default)]
+pub(super) struct ServesFewTopics {
+    subscriptions: AtomicU64,
+}
+
+impl ServesFewTopics {
+    const SERVED: u64 = 1000;
+}
+
+#[async_trait]
+impl Flaw for ServesFewTopics {
+    async fn subscribe(
+        &self,
+        inside: &Inside,
+        topic: &Name,
+        options: SubscribeOptions,
+    ) -> Result<Incoming<Message>> {
+        let deaf = self.subscriptions.fetch_add(1, Ordering::AcqRel) >= Self::SERVED;
+        Ok(tap(inside.subscribe(topic, options).await?, move |message| (!deaf).then_some(message), Some))
+    }
+}

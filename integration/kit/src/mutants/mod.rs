@@ -18,6 +18,7 @@ mod serving;
 mod settling;
 mod stranger;
 mod table;
+mod weather;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use broken::Broken;
 use flaw::Flaw;
 
 use stranger::{LockedOut, PASSWORD};
+use weather::{Weather, WeatherMaker};
 
 pub use table::ALL;
 
@@ -53,8 +55,8 @@ pub struct Mutant {
     pub flaw: &'static str,
     /// The group of cases that it offends.
     pub group: &'static str,
-    /// The case that must kill it.
-    pub killer: &'static str,
+    /// The cases that must kill it.
+    pub killers: &'static [&'static str],
     layer: Layer,
     make: fn(u64) -> Arc<dyn Flaw>,
 }
@@ -90,6 +92,15 @@ pub fn with_stranger(subject: &Subject) -> Subject {
     subject.clone().with_stranger(PASSWORD, refused)
 }
 
+/// The subject behind simulated outages and alarms, and somebody who makes them: what cases need that stop or fill a bus.
+#[must_use]
+pub fn with_weather(subject: &Subject) -> Subject {
+    let weather = Arc::new(Weather::default());
+    let maker = Arc::new(WeatherMaker(weather.clone()));
+    let name = format!("{} in any weather", subject.name());
+    subject.wrapped(name, move |inside| Arc::new(Broken::new(inside, weather.clone()))).with_faults(maker)
+}
+
 /// Runs the selected cases on one mutant after the other, and says what they did to it.
 ///
 /// `subject` makes a fresh correct bus for each of them, by the name of the mutant. A mutant may leave its bus in any
@@ -107,7 +118,7 @@ pub async fn run(
             let broken = mutant.of(&subject(mutant.name), options.seed);
             ran.push(run_case(&broken, case, options).await);
         }
-        reports.push(MutantReport::new(mutant.name, mutant.flaw, &[mutant.killer], ran));
+        reports.push(MutantReport::new(mutant.name, mutant.flaw, mutant.killers, ran));
     }
     reports
 }

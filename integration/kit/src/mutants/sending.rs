@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Confirm, DrainReport, Error, Kind, Message, Name, Operation, PublishOptions, Receipt, Result, Target,
+    Confirm, ConsumeOptions, Declared, Delivery, DrainReport, Error, Incoming, Intake, Kind, Message,
+    MessageId, Name, Operation, PublishOptions, Receipt, Result, SubscribeOptions, Target, Topology,
+    WhenFull,
 };
 
 use super::flaw::{Flaw, Inside, Rate, claimed};
@@ -186,7 +188,7 @@ impl Flaw for ForgetsUnflushed {
         if options.confirm != Confirm::No {
             return inside.publish(to, message, options).await;
         }
-        let id = message.id().cloned().unwrap_or_else(polybus_contract::MessageId::fresh);
+        let id = message.id().cloned().unwrap_or_else(MessageId::fresh);
         let line = (to.clone(), message, options);
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         for (to, message, options) in self.take(Self::BATCH) {
@@ -201,9 +203,9 @@ impl Flaw for ForgetsUnflushed {
     }
 }
 
-/// Waits for ever for room, whatever bound the caller gave.
+/// Waits for ever where the bus refuses for one reason, whatever bound the caller gave.
 #[derive(Debug)]
-pub(super) struct WaitsForEver;
+pub(super) struct WaitsForEver(pub(super) Kind);
 
 #[async_trait]
 impl Flaw for WaitsForEver {
@@ -214,9 +216,9 @@ impl Flaw for WaitsForEver {
         message: Message,
         options: PublishOptions,
     ) -> Result<Receipt> {
-        let wait = options.when_full == polybus_contract::WhenFull::Wait;
+        let fails = options.when_full == WhenFull::Fail && self.0 == Kind::Full;
         match inside.publish(to, message, options).await {
-            Err(error) if wait && error.kind() == Kind::Full => std::future::pending().await,
+            Err(error) if !fails && error.kind() == self.0 => std::future::pending().await,
             answer => answer,
         }
     }
@@ -234,11 +236,7 @@ impl FoldsCase {
 
 #[async_trait]
 impl Flaw for FoldsCase {
-    async fn declare(
-        &self,
-        inside: &Inside,
-        topology: &polybus_contract::Topology,
-    ) -> Result<polybus_contract::Declared> {
+    async fn declare(&self, inside: &Inside, topology: &Topology) -> Result<Declared> {
         let mut folded = topology.clone();
         folded.queues.iter_mut().for_each(|queue| queue.name = Self::folded(&queue.name));
         folded.topics.iter_mut().for_each(|topic| topic.name = Self::folded(&topic.name));
@@ -263,12 +261,12 @@ impl Flaw for FoldsCase {
     async fn consume(
         &self,
         inside: &Inside,
-        from: &polybus_contract::Intake,
-        options: polybus_contract::ConsumeOptions,
-    ) -> Result<polybus_contract::Incoming<polybus_contract::Delivery>> {
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
         let from = match from {
-            polybus_contract::Intake::Queue(name) => polybus_contract::Intake::Queue(Self::folded(name)),
-            group @ polybus_contract::Intake::Group { .. } => group.clone(),
+            Intake::Queue(name) => Intake::Queue(Self::folded(name)),
+            group @ Intake::Group { .. } => group.clone(),
         };
         inside.consume(&from, options).await
     }
@@ -277,8 +275,8 @@ impl Flaw for FoldsCase {
         &self,
         inside: &Inside,
         topic: &Name,
-        options: polybus_contract::SubscribeOptions,
-    ) -> Result<polybus_contract::Incoming<Message>> {
+        options: SubscribeOptions,
+    ) -> Result<Incoming<Message>> {
         inside.subscribe(&Self::folded(topic), options).await
     }
 }

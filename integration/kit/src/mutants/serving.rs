@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Arrival, ConsumeOptions, Declared, Delivery, DrainReport, End, Hold, Incoming, Intake, Keep, Name,
-    Object, Outcome, Place, Reason, Result, Settling, Source, Topology,
+    Arrival, ConsumeOptions, Declared, Delivery, DrainReport, End, Hold, Incoming, Intake, Keep, Message,
+    Name, Object, Outcome, Place, PublishOptions, Reason, Receipt, Result, Settling, Source, Target,
+    Topology,
 };
 
 use super::broken::{ghost, rehold, shuffle};
@@ -275,5 +276,131 @@ impl Flaw for AutoDeletes {
             }
         }
         inside.drain(within).await
+    }
+}
+
+/// Serves ten messages to every consumer of a queue but the first, and then no more.
+#[derive(Debug, Default)]
+pub(super) struct FavoursFirst {
+    known: Mutex<Vec<Intake>>,
+}
+
+#[async_trait]
+impl Flaw for FavoursFirst {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let first = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = !known.contains(from);
+            known.push(from.clone());
+            first
+        };
+        let incoming = inside.consume(from, options).await?;
+        if first {
+            return Ok(incoming);
+        }
+        Ok(Incoming::new(Starved { source: incoming.into_source().0, left: Self::SHARE }))
+    }
+}
+
+impl FavoursFirst {
+    /// What the others get.
+    const SHARE: u32 = 10;
+}
+
+/// A consumer that is served for a while and then no more.
+#[derive(Debug)]
+struct Starved {
+    source: Box<dyn Source<Delivery>>,
+    left: u32,
+}
+
+impl Source<Delivery> for Starved {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival<Delivery>, End>> {
+        if self.left == 0 {
+            return Poll::Pending;
+        }
+        let next = self.source.poll_next(context);
+        if matches!(next, Poll::Ready(Ok(Arrival::Item(_)))) {
+            self.left -= 1;
+        }
+        if self.left == 0 {
+            // What it had in its buffer goes back, for the first one.
+            self.source.stop();
+        }
+        next
+    }
+
+    fn set_credit(&mut self, credit: u32) -> Result<()> {
+        self.source.set_credit(credit)
+    }
+
+    fn stop(&mut self) {
+        self.left = u32::MAX;
+        self.source.stop();
+    }
+}
+
+/// All groups of a topic are one: they compete instead of each getting everything.
+#[derive(Debug, Default)]
+pub(super) struct SharesGroups {
+    first: Mutex<Vec<(Name, Name)>>,
+}
+
+#[async_trait]
+impl Flaw for SharesGroups {
+    async fn consume(
+        &self,
+        inside: &Inside,
+        from: &Intake,
+        options: ConsumeOptions,
+    ) -> Result<Incoming<Delivery>> {
+        let Intake::Group { topic, group } = from else { return inside.consume(from, options).await };
+        let group = {
+            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = first.iter().find(|(of, _)| of == topic).map(|(_, group)| group.clone());
+            known.unwrap_or_else(|| {
+                first.push((topic.clone(), group.clone()));
+                group.clone()
+            })
+        };
+        inside.consume(&Intake::Group { topic: topic.clone(), group }, options).await
+    }
+}
+
+/// What one tenant sends also reaches the queues of that name of the others.
+#[derive(Debug, Default)]
+pub(super) struct MixesTenants {
+    tenants: Mutex<Vec<Inside>>,
+}
+
+#[async_trait]
+impl Flaw for MixesTenants {
+    fn built(&self, inside: &Inside) {
+        let instance = |bus: &Inside| bus.profile().instance;
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tenants.iter().any(|other| instance(other) == instance(inside)) {
+            tenants.push(inside.clone());
+        }
+    }
+
+    async fn publish(
+        &self,
+        inside: &Inside,
+        to: &Target,
+        message: Message,
+        options: PublishOptions,
+    ) -> Result<Receipt> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let own = inside.profile().instance;
+        for other in tenants.iter().filter(|other| other.profile().instance != own) {
+            // Where the other tenant has no such queue, nothing leaks.
+            let _ = other.publish(to, message.clone(), options.clone()).await;
+        }
+        inside.publish(to, message, options).await
     }
 }

@@ -286,3 +286,19 @@ impl Flaw for DropsReturnTwice {
         Some(rehold(delivery, |hold| Arc::new(Copied { hold, inside, target, message })))
     }
 }
+
+/// Answers Ok to a reject whose dead letter found no room, and lets the message go.
+#[derive(Debug)]
+pub(super) struct LosesRefusedDead;
+
+impl Flaw for LosesRefusedDead {
+    fn settle(&self, hold: Arc<dyn Hold>, outcome: Outcome) -> Settling {
+        let settling = hold.settle(outcome);
+        Settling::waiting(async move {
+            match settling.await {
+                Err(error) if error.kind() == Kind::Full => Ok(()),
+                answer => answer,
+            }
+        })
+    }
+}
