@@ -11,11 +11,11 @@ cargo build --release --locked --quiet -p polybus-cli
 target=${CARGO_TARGET_DIR:-target}/release
 PATH=$(cd "$target" && pwd):$PATH
 cd integration/samples
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+bold='' plain=''
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
 
 show() {
-  printf '\n\033[1m$ %s\033[0m\n' "$1"
+  printf '\n%s$ %s%s\n' "$bold" "$1" "$plain"
   bash -c "set -o pipefail; $1"
 }
 
@@ -23,7 +23,7 @@ echo "1. The report, with the networks of map.txt hidden, and how many of whom a
 show "polybus anon -r report.json -m map.txt -s"
 echo
 echo "2. Which of ours talked to whom on the other side:"
-show "polybus crosscor -r report.json -m map.txt -I friend | tee $work/friends.json"
+show "polybus crosscor -r report.json -m map.txt -I friend"
 echo
 echo "3. Ranked, everything in one pipe, the other side named first:"
 show "polybus anon -r report.json -m foe.txt | polybus crosscor -m map.txt -I friend | polybus cumdist"
