@@ -149,11 +149,10 @@ impl fmt::Debug for Bus {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "embedded"))]
 mod tests {
     use super::*;
 
-    #[cfg(feature = "embedded")]
     #[test]
     fn unknown_schemes_name_the_known_ones() {
         for url in ["amqp://u:secret@broker.example.org/", "nonsense", "", "://"] {

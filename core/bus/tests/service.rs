@@ -14,7 +14,7 @@ struct Echo;
 
 #[async_trait]
 impl Service for Echo {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "echo"
     }
 
@@ -202,19 +202,22 @@ async fn a_deadline_ends_a_call() {
     assert_eq!((error.kind(), error.exit_code()), (Some(Kind::NoResponder), 69));
 }
 
+/// Answers with something else than a frame.
+struct Wrong;
+
+#[async_trait]
+impl polybus::Handler for Wrong {
+    async fn handle(&self, _job: polybus::Job) -> polybus::Verdict {
+        polybus::Verdict::Reply(Box::new(Message::new("nonsense")))
+    }
+}
+
 #[tokio::test]
 async fn a_reply_that_is_no_frame_is_told() {
     let bus = Bus::open("embedded:").unwrap();
     let queue = polybus::Queue::new(Stage::queue());
     bus.transport().declare(&polybus::Topology::new().queue(queue)).await.unwrap();
     let (_trigger, shutdown) = Shutdown::manual();
-    struct Wrong;
-    #[async_trait]
-    impl polybus::Handler for Wrong {
-        async fn handle(&self, _job: polybus::Job) -> polybus::Verdict {
-            polybus::Verdict::Reply(Box::new(Message::new("nonsense")))
-        }
-    }
     tokio::spawn(polybus::Worker::new(&bus, Stage::queue(), Wrong).run(shutdown));
     let error = Client::new(&bus, identity()).call(say("x")).await.unwrap_err();
     assert_eq!(error.exit_code(), 76);
