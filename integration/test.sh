@@ -6,6 +6,9 @@ cd "$(dirname "$0")/.." || exit
 # shellcheck source=integration/setup.sh
 . integration/setup.sh
 
+# The same generated histories in every run; another seed hunts further: PROPTEST_RNG_SEED=N integration/test.sh
+export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261121}
+
 missing_fails=yes
 case "${1:-}" in
   '') ;;
