@@ -109,9 +109,10 @@ fn write_networks(out: &mut impl Write, count: u64, with_labels: bool) -> io::Re
     for number in 0..count {
         let (base, length) = network(number);
         let label = number % 200;
-        match with_labels {
-            true => writeln!(out, "{}/{length}|ID{label}|SITE{label}", dotted(base))?,
-            false => writeln!(out, "{}/{length}", dotted(base))?,
+        if with_labels {
+            writeln!(out, "{}/{length}|ID{label}|SITE{label}", dotted(base))?;
+        } else {
+            writeln!(out, "{}/{length}", dotted(base))?;
         }
     }
     out.flush()
