@@ -196,7 +196,9 @@ impl Link {
             return;
         }
         match serde_json::from_slice::<FromProcess>(line) {
-            Ok(told) => self.told(told, line),
+            // A list would be read as the fields in their order, which no process means.
+            Ok(told) if is_object(line) => self.told(told, line),
+            Ok(_) => self.garbage(line, "not an object"),
             Err(error) => self.garbage(line, &error.to_string()),
         }
     }
@@ -256,6 +258,11 @@ impl Link {
         }
         self.health_changed.notify_waiters();
     }
+}
+
+/// Whether the line is an object, and not another JSON value.
+pub(super) fn is_object(line: &[u8]) -> bool {
+    line.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// A question in the table, taken out when nobody waits for its answer.

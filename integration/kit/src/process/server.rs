@@ -23,7 +23,7 @@ use super::figures::{
     BrowsedLine, DrainLine, HealthLine, InfoLine, PageLine, RedrivenLine, browse_of, redrive_of,
 };
 use super::lines::{Line, next_line};
-use super::link::locked;
+use super::link::{is_object, locked};
 use super::message::{MessageLine, ReplyLine, body_of};
 use super::options::ReceiptLine;
 use super::place::{IntakeLine, name};
@@ -54,6 +54,7 @@ pub async fn serve_process(
         open: Box::new(open),
         outgoing,
         handles: Mutex::default(),
+        told: Mutex::default(),
         streams: Mutex::default(),
         deliveries: Mutex::default(),
         numbers: AtomicU64::new(1),
@@ -110,6 +111,8 @@ struct Server {
     open: Box<dyn Fn() -> Arc<dyn Transport> + Send + Sync>,
     outgoing: mpsc::Sender<FromProcess>,
     handles: Mutex<HashMap<u64, Arc<dyn Transport>>>,
+    /// The health of each handle as it was last told.
+    told: Mutex<HashMap<u64, HealthLine>>,
     /// The kit asks each stream for one item at a time, and it is the kit that bounds what else it wants.
     streams: Mutex<HashMap<u64, mpsc::UnboundedSender<Want>>>,
     deliveries: Mutex<HashMap<u64, Held>>,
@@ -157,7 +160,8 @@ impl Server {
             return;
         }
         match serde_json::from_slice::<RequestLine>(line) {
-            Ok(request) => self.begin(request, tasks).await,
+            Ok(request) if is_object(line) => self.begin(request, tasks).await,
+            Ok(_) => self.refuse(None, "not an object".to_owned()).await,
             Err(error) => {
                 let id = serde_json::from_slice::<Value>(line).ok().and_then(|line| line.get("id")?.as_u64());
                 self.refuse(id, format!("not a request: {error}")).await;
@@ -169,7 +173,15 @@ impl Server {
     async fn begin(self: &Arc<Self>, request: RequestLine, tasks: &mut JoinSet<()>) {
         let RequestLine { id, handle, op } = request;
         let server = self.clone();
-        let mut work = Box::pin(async move { server.perform(handle, op).await });
+        // Whoever has the answer may look at the health at once.
+        let changes_health = matches!(op, Op::Connect { .. } | Op::Request { .. } | Op::Drain { .. });
+        let mut work = Box::pin(async move {
+            let answer = server.perform(handle, op).await;
+            if changes_health {
+                server.tell_health(handle).await;
+            }
+            answer
+        });
         match std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
             Poll::Ready(answer) => self.answer(id, answer).await,
             Poll::Pending => {
@@ -200,7 +212,11 @@ impl Server {
     async fn perform(self: &Arc<Self>, handle: u64, op: Op) -> Answer {
         match op {
             Op::Open { protocol } => self.open(handle, protocol),
-            Op::Leave => Ok(json!(locked(&self.handles).remove(&handle).is_some())),
+            Op::Leave => {
+                locked(&self.told).remove(&handle);
+                let left = locked(&self.handles).remove(&handle);
+                Ok(json!(left.is_some()))
+            }
             Op::Pull { stream } => Ok(self.want(stream, Want::Item)),
             Op::Credit { stream, credit } => Ok(self.want(stream, Want::Credit(credit))),
             Op::Stop { stream } => Ok(self.want(stream, Want::Stop)),
@@ -389,22 +405,25 @@ impl Server {
     }
 
     async fn watch_health(self: Arc<Self>) {
-        let mut known: HashMap<u64, HealthLine> = HashMap::new();
         let mut ticks = tokio::time::interval(HEALTH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let handles = locked(&self.handles).clone();
-            known.retain(|handle, _| handles.contains_key(handle));
-            for (handle, bus) in handles {
-                let health = HealthLine::from(&bus.health());
-                if known.get(&handle) != Some(&health) {
-                    known.insert(handle, health.clone());
-                    let told =
-                        FromProcess { handle: Some(handle), health: Some(health), ..FromProcess::default() };
-                    self.say(told).await;
-                }
+            let handles: Vec<_> = locked(&self.handles).keys().copied().collect();
+            for handle in handles {
+                self.tell_health(handle).await;
             }
+        }
+    }
+
+    /// Tells the health of a handle, if it is not what was told last.
+    async fn tell_health(&self, handle: u64) {
+        let Some(bus) = locked(&self.handles).get(&handle).cloned() else { return };
+        let health = HealthLine::from(&bus.health());
+        let before = locked(&self.told).insert(handle, health.clone());
+        if before.as_ref() != Some(&health) {
+            self.say(FromProcess { handle: Some(handle), health: Some(health), ..FromProcess::default() })
+                .await;
         }
     }
 }
