@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::console::{Notices, Outcome, print};
 use crate::options::DeskOptions;
 use crate::program::Called;
-use crate::session::desk::{Desk, intake, moment, refused, written};
 use crate::session::begin;
+use crate::session::desk::{Desk, intake, moment, refused, written};
 
 /// Show the queues of a bus and the durable groups of its topics: what waits, what is in hand, what is dead.
 ///
@@ -38,13 +38,15 @@ pub(crate) fn run(called: &Called, words: Vec<OsString>) -> ExitCode {
 
 fn show(called: &Called, options: &Options, notices: &Notices) -> Outcome {
     let wanted = options.queues.clone();
-    let found = Desk::visit(called, &options.desk, notices, |desk| async move { figures(&desk, wanted).await })?;
+    let found =
+        Desk::visit(called, &options.desk, notices, |desk| async move { figures(&desk, wanted).await })?;
     print(&if options.desk.json { as_json(&found) } else { as_text(&found) })
 }
 
 async fn figures(desk: &Desk, wanted: Vec<Intake>) -> Outcome<Vec<(String, QueueInfo)>> {
     let admin = desk.admin()?;
-    let intakes = if wanted.is_empty() { admin.list().await.map_err(|error| refused(&error))? } else { wanted };
+    let intakes =
+        if wanted.is_empty() { admin.list().await.map_err(|error| refused(&error))? } else { wanted };
     let mut found = Vec::new();
     for intake in &intakes {
         let figures = admin.inspect(intake).await.map_err(|error| refused(&error))?;

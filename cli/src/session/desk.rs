@@ -4,7 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use polybus::{Admin, Bus, Error, Feature, Headers, Intake, Kind, Message, Name, Operation, UnixMillis, Value};
+use polybus::{
+    Admin, Bus, Error, Feature, Headers, Intake, Kind, Message, Name, Operation, UnixMillis, Value,
+};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Place, until_signal, wrong};
@@ -113,7 +115,11 @@ pub(crate) fn properties(message: &Message) -> Map<String, Json> {
         ("carried", headers(message.carried())),
         ("death", death(message)),
     ];
-    entries.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)).collect()
+    entries
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn headers(headers: &Headers) -> Json {

@@ -97,5 +97,9 @@ fn row(browsed: &Browsed) -> String {
     let reason = death.map_or("-", |death| death.reason.as_str());
     let kept = if death.is_some_and(|death| !death.whole) { "(terse) " } else { "" };
     let error = death.and_then(|death| death.error.as_deref()).unwrap_or_default().escape_debug().to_string();
-    format!("{at:24}  {id:36}  {reason:10} {:>8} {:>10}  {kept}{error}", browsed.attempts, message.body().len())
+    format!(
+        "{at:24}  {id:36}  {reason:10} {:>8} {:>10}  {kept}{error}",
+        browsed.attempts,
+        message.body().len()
+    )
 }

@@ -40,13 +40,24 @@ pub(super) fn run(called: &Called, options: &Options, notices: &Notices) -> Outc
     let count = Desk::visit(called, &options.desk, notices, |desk| async move {
         let admin = desk.admin()?;
         if yes {
-            return admin.purge(&queue, Place::Dead).await.map(|purged| purged.messages).map_err(|e| refused(&e));
+            return admin
+                .purge(&queue, Place::Dead)
+                .await
+                .map(|purged| purged.messages)
+                .map_err(|e| refused(&e));
         }
         let figures = admin.inspect(&queue).await.map_err(|error| refused(&error))?;
         Ok(figures.dead.unwrap_or_default())
     })?;
     if !yes {
-        return Err(Failure::refused("not-confirmed", format!("{count} dead letters would be gone: repeat with --yes")));
+        return Err(Failure::refused(
+            "not-confirmed",
+            format!("{count} dead letters would be gone: repeat with --yes"),
+        ));
     }
-    print(&if options.desk.json { format!("{}\n", json!({ "purged": count })) } else { format!("purged={count}\n") })
+    print(&if options.desk.json {
+        format!("{}\n", json!({ "purged": count }))
+    } else {
+        format!("purged={count}\n")
+    })
 }
