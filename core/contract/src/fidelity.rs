@@ -90,6 +90,11 @@ impl Fidelity {
         Self(self.0 | property.bit())
     }
 
+    /// This set, and `property` if that is `wanted`.
+    pub(crate) const fn with_if(self, wanted: bool, property: Property) -> Self {
+        Self(self.0 | (wanted as u32) << property as u32)
+    }
+
     /// This set without `property`.
     #[must_use]
     pub const fn without(self, property: Property) -> Self {

@@ -106,6 +106,23 @@ struct Rare {
     death: Option<Death>,
 }
 
+impl Rare {
+    /// `set`, and those of these properties that are set.
+    fn properties(&self, set: Fidelity) -> Fidelity {
+        set.with_if(self.content_encoding.is_some(), Property::ContentEncoding)
+            .with_if(self.correlation_id.is_some(), Property::CorrelationId)
+            .with_if(self.reply_to.is_some(), Property::ReplyTo)
+            .with_if(self.expires.is_some(), Property::Expires)
+            .with_if(self.sender.is_some(), Property::Sender)
+            .with_if(self.deadline.is_some(), Property::Deadline)
+    }
+
+    fn size(&self) -> usize {
+        let texts = [&self.content_encoding, &self.correlation_id, &self.sender];
+        self.carried.size() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
+
 /// A message: an id, a body, and properties.
 ///
 /// Fields a transport cannot carry natively travel in reserved headers; what it cannot carry at all is listed by
@@ -314,33 +331,25 @@ impl Message {
     /// Its size in bytes for the purposes of limits: body, headers and texts.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let mut rest = self.headers.size() + self.content_type.as_ref().map_or(0, |text| text.len());
-        if let Some(rare) = &self.rare {
-            let texts = [&rare.content_encoding, &rare.correlation_id, &rare.sender];
-            rest += rare.carried.size() + texts.into_iter().flatten().map(String::len).sum::<usize>();
-        }
+        let rest = self.headers.size()
+            + self.content_type.as_ref().map_or(0, |text| text.len())
+            + self.rare.as_ref().map_or(0, |rare| rare.size());
         self.body.len() + rest as u64
     }
 
     /// The properties that are set. The id counts only if it was given on purpose.
     #[must_use]
     pub fn properties(&self) -> Fidelity {
-        let typed = self.headers.iter().any(|(_, value)| value.as_text().is_none());
-        let here = [
-            (Property::Id, self.id.is_some() && !self.id_derived),
-            (Property::ContentType, self.content_type.is_some()),
-            (Property::ContentEncoding, self.content_encoding().is_some()),
-            (Property::Headers, !self.headers.is_empty()),
-            (Property::HeaderTypes, typed),
-            (Property::CorrelationId, self.correlation_id().is_some()),
-            (Property::ReplyTo, self.reply_to().is_some()),
-            (Property::Created, self.created.is_some()),
-            (Property::Expires, self.expires().is_some()),
-            (Property::Priority, self.priority.is_some()),
-            (Property::Sender, self.sender().is_some()),
-            (Property::Deadline, self.deadline().is_some()),
-        ];
-        here.into_iter().filter(|(_, set)| *set).map(|(property, _)| property).collect()
+        let mut set = Fidelity::none()
+            .with_if(self.id.is_some() && !self.id_derived, Property::Id)
+            .with_if(self.content_type.is_some(), Property::ContentType)
+            .with_if(self.created.is_some(), Property::Created)
+            .with_if(self.priority.is_some(), Property::Priority);
+        if !self.headers.is_empty() {
+            let typed = self.headers.iter().any(|(_, value)| value.as_text().is_none());
+            set = set.with(Property::Headers).with_if(typed, Property::HeaderTypes);
+        }
+        self.rare.as_deref().map_or(set, |rare| rare.properties(set))
     }
 }
 

@@ -4,6 +4,8 @@ mod desk;
 mod gate;
 mod hold;
 
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use async_trait::async_trait;
 use crate::admin::Admin;
 use crate::delivery::Delivery;
 use crate::drain::DrainReport;
-use crate::error::{Operation, Result};
+use crate::error::{Error, Operation, Result};
 use crate::health::Health;
 use crate::incoming::Incoming;
 use crate::message::Message;
@@ -28,6 +30,9 @@ use crate::topology::{Declared, Topology};
 use crate::transport::{Profile, Transport};
 
 use gate::Gate;
+
+/// What a verb of [`Transport`] answers.
+type Verb<'call, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'call>>;
 
 /// A transport that refuses what its capability does not declare: typed, and before any I/O (K1).
 ///
@@ -71,10 +76,24 @@ impl Transport for Checked {
         self.inner.declare(topology).await
     }
 
-    async fn publish(&self, to: &Target, mut message: Message, options: PublishOptions) -> Result<Receipt> {
-        self.gate(Operation::Publish).publish(to, &message, &options)?;
+    // The verbs a program uses for each message are written as `async_trait` would write them, for one reason: what is
+    // allowed is the future of the transport inside, and needs none of its own around it.
+
+    fn publish<'bus, 'to, 'call>(
+        &'bus self,
+        to: &'to Target,
+        mut message: Message,
+        options: PublishOptions,
+    ) -> Verb<'call, Receipt>
+    where
+        'bus: 'call,
+        'to: 'call,
+    {
+        if let Err(refusal) = self.gate(Operation::Publish).publish(to, &message, &options) {
+            return refused(refusal);
+        }
         message.ensure_id();
-        self.inner.publish(to, message, options).await
+        self.inner.publish(to, message, options)
     }
 
     async fn consume(&self, from: &Intake, options: ConsumeOptions) -> Result<Incoming<Delivery>> {
@@ -89,21 +108,38 @@ impl Transport for Checked {
         self.inner.subscribe(topic, options).await
     }
 
-    async fn request(
-        &self,
-        to: &Target,
+    fn request<'bus, 'to, 'call>(
+        &'bus self,
+        to: &'to Target,
         mut message: Message,
         options: RequestOptions,
-    ) -> Result<Incoming<Reply>> {
-        self.gate(Operation::Request).request(to, &message, &options)?;
+    ) -> Verb<'call, Incoming<Reply>>
+    where
+        'bus: 'call,
+        'to: 'call,
+    {
+        if let Err(refusal) = self.gate(Operation::Request).request(to, &message, &options) {
+            return refused(refusal);
+        }
         message.ensure_id();
-        self.inner.request(to, marked(message, &options), options).await
+        self.inner.request(to, marked(message, &options), options)
     }
 
-    async fn reply(&self, to: &ReplyTo, mut message: Message, options: ReplyOptions) -> Result<Receipt> {
-        self.gate(Operation::Reply).reply(to, &message, &options)?;
+    fn reply<'bus, 'to, 'call>(
+        &'bus self,
+        to: &'to ReplyTo,
+        mut message: Message,
+        options: ReplyOptions,
+    ) -> Verb<'call, Receipt>
+    where
+        'bus: 'call,
+        'to: 'call,
+    {
+        if let Err(refusal) = self.gate(Operation::Reply).reply(to, &message, &options) {
+            return refused(refusal);
+        }
         message.ensure_id();
-        self.inner.reply(to, message, options).await
+        self.inner.reply(to, message, options)
     }
 
     fn health(&self) -> Health {
@@ -121,6 +157,10 @@ impl Transport for Checked {
     async fn health_changed(&self) {
         self.inner.health_changed().await;
     }
+}
+
+fn refused<'call, T: Send + 'call>(refusal: Error) -> Verb<'call, T> {
+    Box::pin(ready(Err(refusal)))
 }
 
 /// What every bus must carry of a request's options: the deadline, absolute, and the wish not to run it twice.
