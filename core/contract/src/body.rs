@@ -53,6 +53,7 @@ impl Body {
 
     /// Its length in bytes.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> u64 {
         match &self.0 {
             Repr::Bytes(bytes) => bytes.len() as u64,

@@ -172,6 +172,7 @@ impl Headers {
 
     /// Their size in bytes for the purposes of limits.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> usize {
         self.0.iter().map(|(name, value)| name.len() + 1 + value.size()).sum()
     }

@@ -330,6 +330,7 @@ impl Message {
 
     /// Its size in bytes for the purposes of limits: body, headers and texts.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> u64 {
         let rest = self.headers.size()
             + self.content_type.as_ref().map_or(0, |text| text.len())
@@ -339,6 +340,7 @@ impl Message {
 
     /// The properties that are set. The id counts only if it was given on purpose.
     #[must_use]
+    #[inline]
     pub fn properties(&self) -> Fidelity {
         let mut set = Fidelity::none()
             .with_if(self.id.is_some() && !self.id_derived, Property::Id)

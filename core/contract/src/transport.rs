@@ -1,5 +1,6 @@
 //! The trait every bus implements.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,11 @@ impl Profile {
 pub trait Transport: Send + Sync + fmt::Debug {
     /// Who this is and what it can do. Cheap; no I/O.
     fn profile(&self) -> Profile;
+
+    /// The profile for a glance, which needs no copy where the transport keeps one: the checks ask before each message.
+    fn lend_profile(&self) -> Cow<'_, Profile> {
+        Cow::Owned(self.profile())
+    }
 
     /// Connects, or waits for a connection being made, within this bound. Calling it again is harmless.
     ///

@@ -101,6 +101,11 @@ impl Consumers {
         self.get(id).map(Consumer::has_room)
     }
 
+    /// How many messages more this consumer may be given; `None`: it is not attached.
+    pub(crate) fn room(&self, id: ConsumerId) -> Option<usize> {
+        self.get(id).map(|consumer| consumer.credit.saturating_sub(consumer.in_hand) as usize)
+    }
+
     /// Whose turn it is: the one with room for a message that waited longest.
     pub(crate) fn turn(&mut self) -> Option<u32> {
         while let Some(slot) = self.ring.pop_front() {

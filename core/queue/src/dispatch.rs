@@ -126,6 +126,40 @@ impl<P, J: Journal<P>> Engine<P, J> {
         Ok(next.and_then(|slot| self.handed(consumer, slot)))
     }
 
+    /// Hands up to `most` messages to this consumer, as its credit allows, and shows each to `see`, together with the
+    /// journal that has its hand-out. Answers how many: what is due is looked at once for all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::take`].
+    pub fn take_up_to(
+        &mut self,
+        consumer: ConsumerId,
+        most: usize,
+        now: Now,
+        mut see: impl FnMut(Handed<'_, P>, &J),
+    ) -> Result<usize> {
+        let (state, journal) = self.parts(consumer.queue)?;
+        let credit = state.consumers.room(consumer).ok_or(Error::NoSuchConsumer)?;
+        let most = most.min(credit);
+        if most == 0 {
+            return Ok(0);
+        }
+        state.advance(now, journal);
+        let mut taken = 0;
+        while taken < most
+            && let Some(slot) = state.pop_ready(now, journal)
+        {
+            state.lease(slot, consumer.slot, now, journal);
+            taken += 1;
+            if let Some(handed) = state.handed(consumer, slot) {
+                see(handed, journal);
+            }
+        }
+        self.tidy(consumer.queue, now);
+        Ok(taken)
+    }
+
     /// Hands the next message of a queue to the consumer whose turn it is: round robin among those with credit.
     /// `None`: nothing is ready, or nobody has credit.
     ///
@@ -152,19 +186,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
     }
 
     fn handed(&self, consumer: ConsumerId, slot: usize) -> Option<Handed<'_, P>> {
-        let state = self.queues.get(consumer.queue.slot)?;
-        let entry = state.entries.get(slot)?;
-        Some(Handed {
-            token: Token { queue: consumer.queue, slot, lease: entry.lease },
-            consumer,
-            payload: &entry.envelope.payload,
-            id: &entry.envelope.key.id,
-            send: entry.envelope.key.send,
-            attempt: entry.attempts,
-            accepted_unix_ms: entry.accepted_unix_ms,
-            lease: state.consumers.lease(consumer.slot).or(state.options.lease),
-            death: entry.death(),
-        })
+        self.queues.get(consumer.queue.slot)?.handed(consumer, slot)
     }
 
     /// Whether this consumer is attached, and how many messages it holds.
@@ -218,6 +240,22 @@ impl<P, J: Journal<P>> Engine<P, J> {
 }
 
 impl<P> Queue<P> {
+    #[inline]
+    fn handed(&self, consumer: ConsumerId, slot: usize) -> Option<Handed<'_, P>> {
+        let entry = self.entries.get(slot)?;
+        Some(Handed {
+            token: Token { queue: consumer.queue, slot, lease: entry.lease },
+            consumer,
+            payload: &entry.envelope.payload,
+            id: &entry.envelope.key.id,
+            send: entry.envelope.key.send,
+            attempt: entry.attempts,
+            accepted_unix_ms: entry.accepted_unix_ms,
+            lease: self.consumers.lease(consumer.slot).or(self.options.lease),
+            death: entry.death(),
+        })
+    }
+
     /// Slots of the messages a consumer holds, unless it may keep them.
     fn held_by(&self, consumer: ConsumerId, leaving: Leaving) -> Vec<usize> {
         if leaving == Leaving::Keep || !self.consumers.holds(consumer) {

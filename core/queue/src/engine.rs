@@ -185,6 +185,39 @@ impl<P, J: Journal<P>> Engine<P, J> {
         Ok(accepted)
     }
 
+    /// Sends the message in `message`, which stays there if it is refused: for a sender that waits for room. A refusal
+    /// is not counted, since nothing is lost by it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::send`].
+    #[inline]
+    pub fn try_send(
+        &mut self,
+        queue: QueueId,
+        message: &mut Option<Envelope<P>>,
+        delay: Duration,
+        now: Now,
+    ) -> Result<Option<Accepted>> {
+        let (state, journal) = self.parts(queue)?;
+        if state.origin.is_some() {
+            return Err(Error::DeadLetters);
+        }
+        let Some(waits) = message else { return Ok(None) };
+        if state.is_duplicate(&waits.key, now) {
+            return Ok(Some(Accepted::Duplicate));
+        }
+        state.room(waits.size)?;
+        if !journal.has_room(waits.size) {
+            return Err(Error::NoSpace);
+        }
+        if let Some(message) = message.take() {
+            store(state, journal, message, delay, now);
+        }
+        self.tidy(queue, now);
+        Ok(Some(Accepted::Stored))
+    }
+
     /// Removes a queue with its consumers, its messages and its dead letters; leases on them become stale.
     ///
     /// # Errors
@@ -248,12 +281,14 @@ impl<P, J: Journal<P>> Engine<P, J> {
     /// When [`Engine::advance`] should be called next, since the engine's start. It may be early (then nothing
     /// happens and the next time is later), never late. `None`: nothing is due until something else happens.
     #[must_use]
+    #[inline]
     pub fn next_event_at(&self) -> Option<Duration> {
         self.alarms.first().map(|(at, _)| duration(*at))
     }
 
     /// The next queue in which something became ready, room was made, or which is gone, since it was last
     /// taken from here. Each is listed once, however much happened.
+    #[inline]
     pub fn take_stirred(&mut self) -> Option<QueueId> {
         let queue = self.stirred.pop()?;
         if let Ok((state, _)) = self.parts(queue) {
@@ -262,6 +297,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
         Some(queue)
     }
 
+    #[inline]
     pub(crate) fn queue(&self, queue: QueueId) -> Result<&Queue<P>> {
         match self.queues.get(queue.slot) {
             Some(state) if state.id.number == queue.number => Ok(state),
@@ -269,6 +305,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
         }
     }
 
+    #[inline]
     pub(crate) fn parts(&mut self, queue: QueueId) -> Result<(&mut Queue<P>, &mut J)> {
         match self.queues.get_mut(queue.slot) {
             Some(state) if state.id.number == queue.number => Ok((state, &mut self.journal)),
@@ -317,26 +354,32 @@ impl<P, J: Journal<P>> Engine<P, J> {
     }
 
     /// Ends every call that changed a queue: buries its dead, sets its alarm, lists it as stirred.
+    #[inline]
     pub(crate) fn tidy(&mut self, queue: QueueId, now: Now) {
         let Ok((state, _)) = self.parts(queue) else { return };
         if !state.fallen.is_empty() {
             self.bury(queue, now);
         }
         let Some(state) = self.queues.get_mut(queue.slot) else { return };
-        if std::mem::take(&mut state.sooner) {
-            let at = state.next_at(now);
-            if at < state.armed {
-                self.alarms.remove(&(state.armed, queue));
-                self.alarms.insert((at, queue));
-                state.armed = at;
-            }
-        }
         if state.stirred {
             state.stirred = false;
             if !state.listed {
                 state.listed = true;
                 self.stirred.push(queue);
             }
+        }
+        if std::mem::take(&mut state.sooner) {
+            self.set_alarm(queue, now);
+        }
+    }
+
+    fn set_alarm(&mut self, queue: QueueId, now: Now) {
+        let Some(state) = self.queues.get_mut(queue.slot) else { return };
+        let at = state.next_at(now);
+        if at < state.armed {
+            self.alarms.remove(&(state.armed, queue));
+            self.alarms.insert((at, queue));
+            state.armed = at;
         }
     }
 
@@ -393,10 +436,7 @@ pub(crate) fn accept<P, J: Journal<P>>(
     delay: Duration,
     now: Now,
 ) -> Result<Accepted> {
-    if let Some(dedup) = &mut state.dedup
-        && dedup.seen(&message.key, now.tick())
-    {
-        state.counts.duplicates += 1;
+    if state.is_duplicate(&message.key, now) {
         return Ok(Accepted::Duplicate);
     }
     if let Err(error) = state.room(message.size) {
@@ -407,6 +447,19 @@ pub(crate) fn accept<P, J: Journal<P>>(
         state.counts.refused += 1;
         return Err(Error::NoSpace);
     }
+    store(state, journal, message, delay, now);
+    Ok(Accepted::Stored)
+}
+
+/// Puts a message in for which there is room.
+#[inline]
+fn store<P, J: Journal<P>>(
+    state: &mut Queue<P>,
+    journal: &mut J,
+    message: Envelope<P>,
+    delay: Duration,
+    now: Now,
+) {
     state.make_room(message.size, journal);
     if let Some(dedup) = &mut state.dedup {
         dedup.remember(message.key.clone(), now.tick(), 0);
@@ -417,8 +470,9 @@ pub(crate) fn accept<P, J: Journal<P>>(
         entry.due_unix_ms = now.unix_after(delay);
         until = now.tick().saturating_add(ticks(delay));
     }
-    journal.record(Record::Sent { queue: state.id.number, sent: entry.sent() });
+    if journal.keeps() {
+        journal.record(Record::Sent { queue: state.id.number, sent: entry.sent() });
+    }
     state.insert_at(entry, until);
     state.counts.sent += 1;
-    Ok(Accepted::Stored)
 }

@@ -109,6 +109,7 @@ pub(crate) struct Entry<P> {
 }
 
 impl<P> Entry<P> {
+    #[inline]
     pub(crate) fn new(envelope: Envelope<P>, seq: u64, accepted_unix_ms: u64) -> Self {
         Self {
             envelope,
@@ -126,6 +127,7 @@ impl<P> Entry<P> {
         }
     }
 
+    #[inline]
     pub(crate) fn expired(&self, unix_ms: u64) -> bool {
         self.envelope.expires_unix_ms.is_some_and(|at| at <= unix_ms)
     }
@@ -142,6 +144,7 @@ impl<P> Entry<P> {
         history.last_error = Some(error);
     }
 
+    #[inline]
     pub(crate) fn sent(&self) -> Sent<'_, &P> {
         Sent {
             seq: self.seq,

@@ -24,6 +24,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// Adds a lease. Readings of the clock may come slightly out of order, so it may not belong at the end. True if
     /// it is the first to end.
+    #[inline]
     pub(crate) fn push(&mut self, end: LeaseEnd) -> bool {
         if self.ends.back().is_none_or(|last| last.until <= end.until) {
             self.ends.push_back(end);
@@ -35,6 +36,7 @@ impl Leases {
     }
 
     /// A lease ended by other means, or was renewed (its old end does not count any more).
+    #[inline]
     pub(crate) fn forget(&mut self, live: impl Fn(&LeaseEnd) -> bool) {
         self.stale += 1;
         while self.ends.front().is_some_and(|end| !live(end)) {

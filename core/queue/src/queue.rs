@@ -11,7 +11,7 @@ use slab::Slab;
 use crate::consumer::Consumers;
 use crate::dead::{Fallen, Reason};
 use crate::dedup::Dedup;
-use crate::entry::{Entry, Place};
+use crate::entry::{Entry, Key, Place};
 use crate::error::{Error, Result};
 use crate::inspect::{Counts, Load};
 use crate::lease::{LeaseEnd, Leases};
@@ -99,7 +99,17 @@ impl<P> Queue<P> {
         }
     }
 
+    /// Whether a message with this key was accepted within the window; counted.
+    #[inline]
+    pub(crate) fn is_duplicate(&mut self, key: &Key, now: Now) -> bool {
+        let Some(dedup) = &mut self.dedup else { return false };
+        let seen = dedup.seen(key, now.tick());
+        self.counts.duplicates += u64::from(seen);
+        seen
+    }
+
     /// Whether a message of `size` bytes could be accepted now, making room if the queue does that.
+    #[inline]
     pub(crate) fn room(&self, size: u64) -> Result<()> {
         let bound = self.options.bound;
         if size > bound.bytes {
@@ -122,6 +132,7 @@ impl<P> Queue<P> {
     }
 
     /// Drops the oldest until a message of `size` bytes fits. Call after [`Self::room`] said it can.
+    #[inline]
     pub(crate) fn make_room<J: Journal<P>>(&mut self, size: u64, journal: &mut J) {
         let bound = self.options.bound;
         while self.waiting.messages >= bound.messages || self.waiting.bytes.saturating_add(size) > bound.bytes
@@ -154,6 +165,7 @@ impl<P> Queue<P> {
     }
 
     /// Puts a message in, to be ready at tick `until`; 0: at once.
+    #[inline]
     pub(crate) fn insert_at(&mut self, mut entry: Entry<P>, until: u64) {
         if until == 0 {
             self.insert(entry);
@@ -165,6 +177,7 @@ impl<P> Queue<P> {
     }
 
     /// Puts a message in, ready.
+    #[inline]
     pub(crate) fn insert(&mut self, entry: Entry<P>) {
         let priority = entry.envelope.priority;
         self.fresh.add(entry.envelope.size);
@@ -173,6 +186,7 @@ impl<P> Queue<P> {
         self.stirred = true;
     }
 
+    #[inline]
     fn enter(&mut self, entry: Entry<P>) -> Mark {
         let expires = entry.envelope.expires_unix_ms.filter(|_| self.options.on_expiry.is_some());
         let seq = entry.seq;
@@ -187,6 +201,7 @@ impl<P> Queue<P> {
     }
 
     /// The next message to hand out. Those that are spent or expired fall out on the way.
+    #[inline]
     pub(crate) fn pop_ready<J: Journal<P>>(&mut self, now: Now, journal: &mut J) -> Option<usize> {
         let most = self.options.max_attempts.map_or(u32::MAX, std::num::NonZeroU32::get);
         loop {
@@ -204,6 +219,7 @@ impl<P> Queue<P> {
     }
 
     /// Puts a popped message in a consumer's hand: the attempt counts from here.
+    #[inline]
     pub(crate) fn lease<J: Journal<P>>(&mut self, slot: usize, consumer: u32, now: Now, journal: &mut J) {
         let term = self.consumers.lease(consumer).or(self.options.lease);
         let until = term.map_or(NEVER, |term| now.tick().saturating_add(ticks(term)));
@@ -224,7 +240,9 @@ impl<P> Queue<P> {
         self.consumers.took(consumer);
         self.counts.handed_out += 1;
         let (queue, seq) = (self.id.number, entry.seq);
-        journal.record(Record::HandedOut { queue, seq, at_unix_ms: now.unix_ms });
+        if journal.keeps() {
+            journal.record(Record::HandedOut { queue, seq, at_unix_ms: now.unix_ms });
+        }
     }
 
     /// Takes a message out of its consumer's hand; it is nowhere until the caller puts it somewhere.
@@ -304,6 +322,7 @@ impl<P> Queue<P> {
     }
 
     /// Takes a message out that was in hand.
+    #[inline]
     pub(crate) fn lift_leased(&mut self, slot: usize) -> Option<Entry<P>> {
         let entry = self.entries.try_remove(slot)?;
         self.leased.sub(entry.envelope.size);
@@ -314,6 +333,7 @@ impl<P> Queue<P> {
         Some(entry)
     }
 
+    #[inline]
     fn forget_expiry(&mut self, entry: &Entry<P>) {
         if entry.envelope.expires_unix_ms.is_some() && self.options.on_expiry.is_some() {
             let entries = &self.entries;
@@ -343,6 +363,7 @@ impl<P> Queue<P> {
     }
 
     /// Does what time has made due: leases end, delays are over, messages expire.
+    #[inline]
     pub(crate) fn advance<J: Journal<P>>(&mut self, now: Now, journal: &mut J) {
         let tick = now.tick();
         if self.leases.next().is_some_and(|at| at <= tick) {

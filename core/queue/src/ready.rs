@@ -26,6 +26,7 @@ struct Lane {
 }
 
 impl Lane {
+    #[inline]
     fn pop(&mut self) -> Option<Mark> {
         let returned = self.returned.peek().map(|Reverse(mark)| mark.seq);
         match (returned, self.fresh.front()) {
@@ -118,6 +119,7 @@ impl Ready {
         }
     }
 
+    #[inline]
     fn lane(&mut self, priority: u8) -> &mut Lanes {
         match self {
             Self::Plain { lane } => lane,

@@ -248,6 +248,12 @@ pub trait Journal<P> {
     /// Takes one record.
     fn record(&mut self, record: Record<'_, &P>);
 
+    /// Whether it keeps what it is told. Where nothing is kept, the most frequent records are not even made.
+    #[inline]
+    fn keeps(&self) -> bool {
+        true
+    }
+
     /// Whether it can take a message of `size` bytes. Only sends ask: everything else is recorded in any case.
     #[inline]
     fn has_room(&self, _size: u64) -> bool {
@@ -272,6 +278,11 @@ impl<P, J: Journal<P>> Journal<P> for Option<J> {
     }
 
     #[inline]
+    fn keeps(&self) -> bool {
+        self.as_ref().is_some_and(Journal::keeps)
+    }
+
+    #[inline]
     fn has_room(&self, size: u64) -> bool {
         self.as_ref().is_none_or(|journal| journal.has_room(size))
     }
@@ -289,6 +300,11 @@ pub struct NoJournal;
 impl<P> Journal<P> for NoJournal {
     #[inline]
     fn record(&mut self, _record: Record<'_, &P>) {}
+
+    #[inline]
+    fn keeps(&self) -> bool {
+        false
+    }
 }
 
 /// Keeps every record, for tests and for journals that write in batches.

@@ -63,7 +63,9 @@ impl<P, J: Journal<P>> Engine<P, J> {
         let seq = state.held(token, now)?;
         state.lift_leased(token.slot);
         state.counts.acked += 1;
-        journal.record(Record::Acked { queue: token.queue.number, seq });
+        if journal.keeps() {
+            journal.record(Record::Acked { queue: token.queue.number, seq });
+        }
         Ok(())
     }
 
@@ -107,6 +109,7 @@ impl<P, J: Journal<P>> Engine<P, J> {
 impl<P> Queue<P> {
     /// The number of the message this token still holds. A lease that has ended by `now` holds nothing, even if
     /// nobody noticed yet.
+    #[inline]
     pub(crate) fn held(&self, token: Token, now: Now) -> Result<u64> {
         let entry = self.entries.get(token.slot).ok_or(Error::Stale)?;
         let held = entry.place == Place::Leased && entry.lease == token.lease;

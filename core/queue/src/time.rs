@@ -22,6 +22,7 @@ impl Now {
         Self { since_start, unix_ms }
     }
 
+    #[inline]
     pub(crate) const fn tick(self) -> u64 {
         ticks(self.since_start)
     }
@@ -44,6 +45,7 @@ impl Now {
 pub(crate) const NEVER: u64 = u64::MAX;
 
 /// Nanoseconds, capped after 584 years.
+#[inline]
 pub(crate) const fn ticks(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }

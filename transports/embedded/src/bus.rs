@@ -46,6 +46,11 @@ pub(crate) struct Bus {
     last_reading: AtomicU64,
 }
 
+/// Nanoseconds, capped after 584 years.
+pub(crate) const fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos() as u64)
+}
+
 /// How long the wall clock is extrapolated from the monotonic one before it is read again.
 const WALL_AGE: Duration = Duration::from_millis(5);
 
@@ -112,6 +117,7 @@ impl Wakes {
         self.room = true;
     }
 
+    #[inline]
     fn wake(self, bus: &Bus) {
         if self.room && bus.senders_waiting.load(Ordering::Acquire) > 0 {
             bus.room.notify_waiters();
@@ -140,16 +146,17 @@ impl Bus {
         })
     }
 
+    #[inline]
     pub(crate) fn since_start(&self) -> Duration {
         let now = Instant::now().saturating_duration_since(self.start);
-        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        self.last_reading.store(nanos, Ordering::Relaxed);
+        self.last_reading.store(nanos(now), Ordering::Relaxed);
         now
     }
 
-    /// What the clock last said to anybody: never ahead, and no older than the last thing done on this bus.
-    pub(crate) fn last_reading(&self) -> Duration {
-        Duration::from_nanos(self.last_reading.load(Ordering::Relaxed))
+    /// What the clock last said to anybody, in nanoseconds since the start: never ahead, and no older than the last
+    /// thing done on this bus.
+    pub(crate) fn last_reading(&self) -> u64 {
+        self.last_reading.load(Ordering::Relaxed)
     }
 
     /// Both clocks, now.
@@ -197,6 +204,7 @@ impl Bus {
     }
 
     /// A panic under the lock is a fault of ours, not of the next caller; the engine's own calls are whole.
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,7 +250,7 @@ impl State {
     /// What was done until now is safe when the journal has got this far; 0: there is none.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
-        self.engine.journal().as_ref().map_or(0, Log::position)
+        crate::journal::position(self.engine.journal())
     }
 
     /// Whether the journal takes no messages for want of room.
@@ -294,6 +302,7 @@ impl State {
     }
 
     /// Ends every piece of work: who has something to do now, and when does the timer ring next?
+    #[inline]
     fn after(&mut self, bus: &Arc<Bus>, now: Now, wakes: &mut Wakes) {
         while let Some(queue) = self.engine.take_stirred() {
             wakes.room();
@@ -335,17 +344,24 @@ impl State {
     }
 
     fn next_event(&self) -> Option<Duration> {
-        self.engine.next_event_at().into_iter().chain(self.second_call_at).min()
+        match (self.engine.next_event_at(), self.second_call_at) {
+            (Some(event), Some(call)) => Some(event.min(call)),
+            (event, call) => event.or(call),
+        }
     }
 
     /// Sees to it that the timer rings in time. The runtime it ran in may have ended, so an overdue timer is
     /// looked after.
+    #[inline]
     fn arm(&mut self, bus: &Arc<Bus>, now: Now) {
         let Some(next) = self.next_event() else { return };
         let in_time = self.timer_at.is_some_and(|at| at <= next && at >= now.since_start);
-        if in_time {
-            return;
+        if !in_time {
+            self.set_timer(bus, next);
         }
+    }
+
+    fn set_timer(&mut self, bus: &Arc<Bus>, next: Duration) {
         if self.timer.as_ref().is_some_and(|timer| !timer.is_finished()) {
             self.timer_at = Some(next);
             bus.alarm.notify_one();

@@ -17,9 +17,10 @@ use polybus_contract::{
 use polybus_queue::{ConsumerId, Leaving, Now, Token};
 use tokio::task::coop;
 
-use crate::bus::{Bus, State, Wakes};
+use crate::bus::{Bus, State, Wakes, nanos};
 use crate::connection::Handle;
 use crate::error::{refuse, refused};
+use crate::journal::position as journal_position;
 use crate::progress::{Reached, broken};
 
 /// Messages taken under one lock at most: enough to make the lock cheap, few enough to keep sharing fair.
@@ -63,7 +64,8 @@ struct Raw {
     token: Token,
     message: Message,
     attempt: u32,
-    until: Duration,
+    /// When its lease ends, in nanoseconds since the bus's start.
+    until: u64,
     /// Where the journal has the hand-out: nobody sees it before it is safe, else a crash would forget the attempt.
     position: u64,
 }
@@ -213,21 +215,24 @@ impl Reader {
     }
 
     fn next(&self) -> Next {
-        let mut lost = Vec::new();
         let mut inner = self.inner();
-        while let Some(raw) = inner.buffer.pop_front() {
-            if raw.position > self.bus().reached() {
-                let position = raw.position;
-                inner.buffer.push_front(raw);
-                return Next::Unsafe(position);
-            }
-            // What lay here longer than its lease is someone else's by now.
-            if raw.until > self.bus().last_reading() {
-                return Next::Item(raw);
-            }
-            lost.push(raw);
+        // What lay here longer than its lease is someone else's by now. What a message drops may come back for a
+        // lock, so it is dropped when none is held; an empty list costs nothing.
+        let mut lost = Vec::new();
+        while inner.buffer.front().is_some_and(|raw| self.is_lost(raw)) {
+            lost.extend(inner.buffer.pop_front());
         }
-        inner.end.clone().map_or(Next::Nothing, Next::Ended)
+        let next = match inner.buffer.front() {
+            Some(raw) if raw.position > self.bus().reached() => Next::Unsafe(raw.position),
+            Some(_) => inner.buffer.pop_front().map_or(Next::Nothing, Next::Item),
+            None => inner.end.clone().map_or(Next::Nothing, Next::Ended),
+        };
+        drop(inner);
+        next
+    }
+
+    fn is_lost(&self, raw: &Raw) -> bool {
+        raw.until <= self.bus().last_reading()
     }
 
     /// Waits until a hand-out is safe. If it never will be, the stream ends.
@@ -277,29 +282,23 @@ impl Reader {
 
     fn take(&self, state: &mut State, now: Now) -> usize {
         let share = state.engine.fair_share(self.consumer.queue()).min(BATCH);
-        let until = now.since_start.saturating_add(self.lease);
+        let until = nanos(now.since_start.saturating_add(self.lease));
         let mut inner = self.inner();
         inner.moved = now.since_start;
-        for taken in 0..share {
-            match state.engine.take(self.consumer, now) {
-                Ok(Some(handed)) => {
-                    let mut message = handed.payload.clone();
-                    if let Some(death) = handed.death {
-                        message = message.with_death(death_of(death, &self.queue));
-                    }
-                    let (token, attempt) = (handed.token, handed.attempt);
-                    let position = state.position();
-                    inner.buffer.push_back(Raw { token, message, attempt, until, position });
-                }
-                Ok(None) => return taken,
-                Err(refusal) => {
-                    let gone = refused(refusal, Operation::Consume, &self.intake);
-                    inner.end.get_or_insert(End::Failed(gone));
-                    return taken + 1;
-                }
+        let buffer = &mut inner.buffer;
+        let taken = state.engine.take_up_to(self.consumer, share, now, |handed, journal| {
+            let mut message = handed.payload.clone();
+            if let Some(death) = handed.death {
+                message = message.with_death(death_of(death, &self.queue));
             }
-        }
-        share
+            let (token, attempt, position) = (handed.token, handed.attempt, journal_position(journal));
+            buffer.push_back(Raw { token, message, attempt, until, position });
+        });
+        taken.unwrap_or_else(|refusal| {
+            let gone = refused(refusal, Operation::Consume, &self.intake);
+            inner.end.get_or_insert(End::Failed(gone));
+            1
+        })
     }
 
     fn park(self: &Arc<Self>, state: &mut State, now: Now, waker: &Waker) -> Filled {

@@ -327,3 +327,9 @@ const GATHER: usize = 8;
 
 /// The journal of a bus, or none.
 pub(crate) type BusLog = Option<Log<Messages>>;
+
+/// What was recorded until now is safe when the journal has got this far; 0: there is none.
+#[inline]
+pub(crate) fn position(journal: &BusLog) -> u64 {
+    journal.as_ref().map_or(0, Log::position)
+}

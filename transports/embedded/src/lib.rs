@@ -50,6 +50,8 @@ mod request;
 mod subscribe;
 mod topology;
 
+use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ pub use config::{Config, SCHEME, Sync};
 pub use polybus_queue::journal::{Cut, Damage, Damaged, Recovered};
 
 use connection::Handle;
-use publish::Tried;
+use publish::Publishing;
 
 /// A handle on an embedded bus.
 ///
@@ -123,6 +125,10 @@ impl Transport for Embedded {
         self.handle.bus.profile.clone()
     }
 
+    fn lend_profile(&self) -> Cow<'_, Profile> {
+        Cow::Borrowed(&self.handle.bus.profile)
+    }
+
     /// Opens the journal, if there is one: there is nothing else to connect to. Without this call the first thing
     /// that needs it opens it.
     async fn connect(&self, within: Duration) -> Result<()> {
@@ -137,16 +143,18 @@ impl Transport for Embedded {
         Ok(declared)
     }
 
-    async fn publish(&self, to: &Target, message: Message, options: PublishOptions) -> Result<Receipt> {
-        if self.handle.bus.store.is_some() {
-            return Box::pin(self.handle.publish_journaled(to, message, &options)).await;
-        }
-        match self.handle.try_publish(to, message, &options) {
-            Tried::Done(done) => done,
-            Tried::Recorded(receipt, _) => Ok(receipt),
-            // What waiting needs is large and rarely needed: it is kept out of the usual way.
-            Tried::MustWait(later) => Box::pin(self.handle.finish(to, later, &options)).await,
-        }
+    // Written as `async_trait` would write it, for a future that is small enough to be made for each message.
+    fn publish<'bus, 'to, 'call>(
+        &'bus self,
+        to: &'to Target,
+        message: Message,
+        options: PublishOptions,
+    ) -> Pin<Box<dyn Future<Output = Result<Receipt>> + Send + 'call>>
+    where
+        'bus: 'call,
+        'to: 'call,
+    {
+        Box::pin(Publishing::new(&self.handle, to, message, options))
     }
 
     async fn consume(&self, from: &Intake, options: ConsumeOptions) -> Result<Incoming<Delivery>> {

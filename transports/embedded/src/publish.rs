@@ -1,7 +1,9 @@
 //! Sending to queues and publishing to topics.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use polybus_contract::{
@@ -16,6 +18,70 @@ use crate::codec::can_keep;
 use crate::connection::Handle;
 use crate::error::{refuse, refused};
 use crate::subscribe::Subscription;
+
+/// A publish on its way. What it usually needs is a word; what waiting needs is large, and boxed when it is needed.
+pub(crate) struct Publishing<'call> {
+    handle: &'call Handle,
+    to: &'call Target,
+    options: PublishOptions,
+    stage: Stage<'call>,
+}
+
+enum Stage<'call> {
+    /// Nothing has happened yet.
+    New(Message),
+    /// It waits for room, or for the journal.
+    Waiting(Pin<Box<dyn Future<Output = Result<Receipt>> + Send + 'call>>),
+    Over,
+}
+
+impl<'call> Publishing<'call> {
+    pub(crate) fn new(
+        handle: &'call Handle,
+        to: &'call Target,
+        message: Message,
+        options: PublishOptions,
+    ) -> Self {
+        Self { handle, to, options, stage: Stage::New(message) }
+    }
+
+    fn begin(&mut self, message: Message) -> Poll<Result<Receipt>> {
+        let (handle, to) = (self.handle, self.to);
+        if handle.bus.store.is_some() {
+            let options = self.options.clone();
+            let publish = async move { handle.publish_journaled(to, message, &options).await };
+            self.stage = Stage::Waiting(Box::pin(publish));
+            return Poll::Pending;
+        }
+        match handle.try_publish(to, message, &self.options) {
+            Tried::Done(done) => Poll::Ready(done),
+            Tried::Recorded(receipt, _) => Poll::Ready(Ok(receipt)),
+            Tried::MustWait(later) => {
+                let options = self.options.clone();
+                let finish = async move { handle.finish(to, later, &options).await };
+                self.stage = Stage::Waiting(Box::pin(finish));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Future for Publishing<'_> {
+    type Output = Result<Receipt>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Stage::New(_) = self.stage
+            && let Stage::New(message) = std::mem::replace(&mut self.stage, Stage::Over)
+            && let Poll::Ready(done) = self.begin(message)
+        {
+            return Poll::Ready(done);
+        }
+        match &mut self.stage {
+            Stage::Waiting(rest) => rest.as_mut().poll(context),
+            _ => Poll::Pending,
+        }
+    }
+}
 
 /// What came of a first try.
 pub(crate) enum Tried {
@@ -62,12 +128,13 @@ impl Handle {
         let mut found = None;
         let sent = self.bus.with(|state, now, _| {
             found = state.route(queue);
-            let accepted = send_now(state, found.ok_or(Refusal::NoSuchQueue)?, &mut envelope, delay, now)?;
+            let found = found.ok_or(Refusal::NoSuchQueue)?;
+            let accepted = state.engine.try_send(found, &mut envelope, delay, now)?;
             Ok((accepted, state.position()))
         });
         match (sent, found, envelope) {
             (Ok((accepted, position)), ..) => {
-                Ok(self.tried(self.confirmed(id, accepted == Accepted::Duplicate), position))
+                Ok(self.tried(self.confirmed(id, accepted == Some(Accepted::Duplicate)), position))
             }
             (Err(Refusal::Full { .. } | Refusal::NoSpace), Some(found), Some(envelope))
                 if options.when_full == WhenFull::Wait =>
@@ -178,7 +245,7 @@ impl Handle {
         for queue in full {
             let sent = self.send_when_there_is_room(queue, &envelope, delay, until).await;
             duplicate = match (sent, to) {
-                (Ok(accepted), _) => accepted == Accepted::Duplicate,
+                (Ok(duplicate), _) => duplicate,
                 // A group that is gone by now misses nothing.
                 (Err(Stop::Refused(Refusal::NoSuchQueue)), Target::Topic(_)) => false,
                 (Err(Stop::Closed(error)), _) => return Err(error.with_message_id(id)),
@@ -193,13 +260,14 @@ impl Handle {
         Ok(self.confirmed(id, duplicate))
     }
 
+    /// Answers whether the queue had it already.
     async fn send_when_there_is_room(
         &self,
         queue: QueueId,
         envelope: &Envelope<Message>,
         delay: Duration,
         until: Instant,
-    ) -> Result<Accepted, Stop> {
+    ) -> Result<bool, Stop> {
         let _counted = Waiting::on(&self.bus);
         loop {
             let mut room = std::pin::pin!(self.bus.room.notified());
@@ -207,8 +275,9 @@ impl Handle {
             room.as_mut().enable();
             self.open(Operation::Publish).map_err(Stop::Closed)?;
             let mut once = Some(envelope.clone());
-            let refusal = match self.bus.with(|state, now, _| send_now(state, queue, &mut once, delay, now)) {
-                Ok(accepted) => return Ok(accepted),
+            let sent = self.bus.with(|state, now, _| state.engine.try_send(queue, &mut once, delay, now));
+            let refusal = match sent {
+                Ok(accepted) => return Ok(accepted == Some(Accepted::Duplicate)),
                 Err(refusal @ (Refusal::Full { .. } | Refusal::NoSpace)) => refusal,
                 Err(refusal) => return Err(Stop::Refused(refusal)),
             };
@@ -229,21 +298,6 @@ pub(crate) fn not_kept(operation: Operation, to: &Target) -> Error {
 enum Stop {
     Refused(Refusal),
     Closed(Error),
-}
-
-/// Sends `envelope` if there is room for it; without room it is left where it is.
-fn send_now(
-    state: &mut State,
-    queue: QueueId,
-    envelope: &mut Option<Envelope<Message>>,
-    delay: Duration,
-    now: Now,
-) -> Result<Accepted, Refusal> {
-    if let Some(waits) = envelope {
-        state.engine.room(queue, waits.size)?;
-    }
-    let Some(envelope) = envelope.take() else { return Ok(Accepted::Duplicate) };
-    state.engine.send_after(queue, envelope, delay, now)
 }
 
 /// A sender that waits for room, counted while it does.

@@ -1,5 +1,6 @@
 //! The checks themselves: pure functions of a profile and what is asked for.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,17 +19,17 @@ use crate::transport::Profile;
 
 /// One operation about to happen on a bus of this profile.
 #[derive(Clone, Debug)]
-pub(super) struct Gate {
-    profile: Profile,
+pub(super) struct Gate<'bus> {
+    profile: Cow<'bus, Profile>,
     operation: Operation,
 }
 
-impl Gate {
-    pub(super) const fn new(profile: Profile, operation: Operation) -> Self {
+impl<'bus> Gate<'bus> {
+    pub(super) const fn new(profile: Cow<'bus, Profile>, operation: Operation) -> Self {
         Self { profile, operation }
     }
 
-    pub(super) const fn profile(&self) -> &Profile {
+    pub(super) fn profile(&self) -> &Profile {
         &self.profile
     }
 

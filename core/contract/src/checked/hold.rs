@@ -1,5 +1,6 @@
 //! Checked deliveries: settlement outcomes the bus does not declare are refused without losing the message.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(super) fn checked_deliveries(incoming: Incoming<Delivery>, profile: &Profile
         return incoming;
     }
     let (source, end) = incoming.into_source();
-    let gate = Arc::new(Gate::new(profile.clone(), Operation::Settle));
+    let gate = Arc::new(Gate::new(Cow::Owned(profile.clone()), Operation::Settle));
     Incoming::new(CheckedSource { source, end, gate })
 }
 
@@ -30,7 +31,7 @@ pub(super) fn checked_deliveries(incoming: Incoming<Delivery>, profile: &Profile
 struct CheckedSource {
     source: Box<dyn Source<Delivery>>,
     end: Option<End>,
-    gate: Arc<Gate>,
+    gate: Arc<Gate<'static>>,
 }
 
 impl Source<Delivery> for CheckedSource {
@@ -54,7 +55,7 @@ impl Source<Delivery> for CheckedSource {
     }
 }
 
-fn checked(delivery: Delivery, gate: &Arc<Gate>) -> Delivery {
+fn checked(delivery: Delivery, gate: &Arc<Gate<'static>>) -> Delivery {
     let (message, queue, attempt, terms, hold) = delivery.into_parts();
     let hold = Arc::new(CheckedHold { hold, gate: gate.clone() });
     Delivery::new(message, queue, attempt, terms, hold)
@@ -63,7 +64,7 @@ fn checked(delivery: Delivery, gate: &Arc<Gate>) -> Delivery {
 #[derive(Debug)]
 struct CheckedHold {
     hold: Option<Arc<dyn Hold>>,
-    gate: Arc<Gate>,
+    gate: Arc<Gate<'static>>,
 }
 
 impl CheckedHold {

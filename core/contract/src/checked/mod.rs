@@ -4,6 +4,7 @@ mod desk;
 mod gate;
 mod hold;
 
+use std::borrow::Cow;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,8 +57,8 @@ impl Checked {
         &self.inner
     }
 
-    fn gate(&self, operation: Operation) -> Gate {
-        Gate::new(self.inner.profile(), operation)
+    fn gate(&self, operation: Operation) -> Gate<'_> {
+        Gate::new(self.inner.lend_profile(), operation)
     }
 }
 
@@ -65,6 +66,10 @@ impl Checked {
 impl Transport for Checked {
     fn profile(&self) -> Profile {
         self.inner.profile()
+    }
+
+    fn lend_profile(&self) -> Cow<'_, Profile> {
+        self.inner.lend_profile()
     }
 
     async fn connect(&self, within: Duration) -> Result<()> {
