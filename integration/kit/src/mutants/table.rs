@@ -138,8 +138,7 @@ mutants! {
     repeats_password I I2, "a refusal repeats the password" => |_seed| stranger::RepeatsPassword;
     closes_at_once I I3, "a close does not wait for what is in hand" => |_seed| closing::ClosesAtOnce;
     counts_releases I I3, "what is given back unseen counts as an attempt" => |_seed| settling::Settles(settling::counted);
-    claims_clean_in_outage I I5, "a close without a bus claims to be clean" => |_seed| closing::ClaimsCleanClose;
-    claims_clean_close I I4, "a close claims to be clean" => |_seed| closing::ClaimsCleanClose;
+    claims_clean_close I I4 I5, "a close claims to be clean" => |_seed| closing::ClaimsCleanClose;
     hangs_on_close I I4, "a close waits for ever" => |_seed| closing::HangsOnClose::default();
     acks_abandoned I I4, "what a close abandons is settled" => |_seed| closing::AcksAbandoned::default();
     hangs_on_second_close I I6, "a second close waits for ever" => |_seed| closing::HangsOnSecondClose::default();
