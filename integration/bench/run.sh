@@ -15,6 +15,14 @@ page=docs/performance.md
 fresh=$(mktemp)
 trap 'rm -f "$fresh"' EXIT
 
+# plain TITLE COMMAND...: a section with what the command prints.
+plain() {
+  local fence='~~~'
+  printf '\n## %s\n\n%stext\n' "$1" "$fence"
+  "${@:2}"
+  printf '%s\n' "$fence"
+}
+
 {
   cat <<'EOT'
 # Performance
@@ -26,11 +34,8 @@ EOT
   printf 'Date: %s. Kernel: %s. Compiler: %s.\n' "$(date -u +%F)" "$(uname -sr)" "$(rustc --version)"
   printf '\n## Text tools: ipgrep beside grepcidr\n\n'
   "$bin/text-tools" "$@"
-  printf '\n## The embedded bus beside a bare channel\n\n```text\n'
-  "$bin/embedded"
-  printf '```\n\n## The queue engine alone\n\n```text\n'
-  "$bin/engine"
-  printf '```\n'
+  plain 'The embedded bus beside a bare channel' "$bin/embedded"
+  plain 'The queue engine alone' "$bin/engine"
 } | tee "$fresh"
 cp "$fresh" "$page"
 echo "written: $page" >&2
