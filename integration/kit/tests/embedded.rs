@@ -102,11 +102,13 @@ fn main() -> ExitCode {
         ("protocol", behind_the_protocol),
         ("process", in_a_child),
     ];
-    let trials = subjects.into_iter().flat_map(|(name, subject)| {
+    let trials = subjects.into_iter().flat_map(|(subject_name, subject)| {
         cases::all().into_iter().map(move |case| {
-            let name = format!("{name}::{}_{}", case.id.to_lowercase(), case.name);
+            let name = format!("{subject_name}::{}_{}", case.id.to_lowercase(), case.name);
             // Shown as ignored, loudly: what is not run is no pass.
-            let runs = !NOT_RUN.contains(&case.id);
+            // A journal survives a kill, but nobody kills a bus in this process: the kill runs do that.
+            let unkillable = subject_name == "journal" && case.id == "H1";
+            let runs = !NOT_RUN.contains(&case.id) && !unkillable;
             Trial::test(name, move || judge(&case, subject)).with_ignored_flag(!runs)
         })
     });
