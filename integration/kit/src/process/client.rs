@@ -1,24 +1,19 @@
-//! A process as a transport.
+//! A handle on the bus of a process.
 
-use std::ffi::OsString;
-use std::fmt;
-use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Admin, ConsumeOptions, Declared, Delivery, DrainReport, Error, Health, Incoming, Intake, Kind,
-    Link as LinkState, Message, Name, Operation, Profile, PublishOptions, Receipt, Reply, ReplyOptions,
-    ReplyTo, RequestOptions, Result, Start, SubscribeOptions, Target, Topology, Transport,
+    Admin, ConsumeOptions, Declared, Delivery, DrainReport, Health, Incoming, Intake, Link as LinkState,
+    Message, Name, Operation, Profile, PublishOptions, Receipt, Reply, ReplyOptions, ReplyTo, RequestOptions,
+    Result, Start, SubscribeOptions, Target, Topology, Transport,
 };
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::process::Command;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::PROTOCOL;
+use super::child::Process;
 use super::figures::DrainLine;
 use super::link::{GRACE, Link, locked, unreadable};
 use super::options::ReceiptLine;
@@ -27,119 +22,41 @@ use super::topology::DeclaredLine;
 use super::wire::Op;
 use super::words::{ProfileLine, millis, most};
 
-/// A process that speaks the line protocol, and through it has a bus.
-///
-/// Nothing is started before a handle is first used. When the process has died, the handles on it answer
-/// [`Kind::Disconnected`], and the next new handle starts another one.
-pub struct Process {
-    command: Vec<OsString>,
-    link: Mutex<Option<Arc<Link>>>,
-    handles: AtomicU64,
-}
-
-impl Process {
-    /// A process that will be started with this command and these arguments.
-    pub fn new(command: impl IntoIterator<Item = impl Into<OsString>>) -> Arc<Self> {
-        let command = command.into_iter().map(Into::into).collect();
-        Arc::new(Self { command, link: Mutex::default(), handles: AtomicU64::new(1) })
-    }
-
-    /// A process that is there already, behind these two streams. It is not started again. Needs a Tokio runtime.
-    pub fn over(
-        input: impl AsyncRead + Send + Unpin + 'static,
-        output: impl AsyncWrite + Send + Unpin + 'static,
-    ) -> Arc<Self> {
-        let link = Mutex::new(Some(Link::over(input, output)));
-        Arc::new(Self { command: Vec::new(), link, handles: AtomicU64::new(1) })
-    }
-
-    /// A handle on its bus. No I/O.
-    #[must_use]
-    pub fn handle(self: &Arc<Self>) -> Arc<dyn Transport> {
-        let number = self.handles.fetch_add(1, Ordering::Relaxed);
-        Arc::new(ProcessTransport {
-            process: self.clone(),
-            number,
-            opened: OnceCell::new(),
-            profile: Mutex::new(most()),
-        })
-    }
-
-    /// How many lines of the running process were not of the protocol.
-    #[must_use]
-    pub fn garbage_lines(&self) -> u64 {
-        locked(&self.link).as_ref().map_or(0, |link| link.garbage_count())
-    }
-
-    fn link(&self) -> Result<Arc<Link>> {
-        let mut link = locked(&self.link);
-        if let Some(link) = link.as_ref().filter(|link| !link.is_gone() || self.command.is_empty()) {
-            return Ok(link.clone());
-        }
-        let started = self.start()?;
-        *link = Some(started.clone());
-        Ok(started)
-    }
-
-    fn start(&self) -> Result<Arc<Link>> {
-        let failed = |detail: String| Error::new(Kind::Disconnected, Operation::Connect).with_detail(detail);
-        let [program, arguments @ ..] = &*self.command else {
-            return Err(failed("no command was given".to_owned()));
-        };
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| failed(format!("{} cannot be started: {error}", program.to_string_lossy())))?;
-        let (Some(input), Some(output)) = (child.stdout.take(), child.stdin.take()) else {
-            return Err(failed("the process has no standard streams".to_owned()));
-        };
-        let link = Link::over(input, output);
-        let alive = Arc::downgrade(&link);
-        // Its end is waited for, so that it leaves nothing behind; it goes when its last handle does.
-        tokio::spawn(async move {
-            let unused = async {
-                while alive.strong_count() > 0 {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            };
-            tokio::select! {
-                _ = child.wait() => {}
-                () = unused => drop(child.kill().await),
-            }
-        });
-        Ok(link)
-    }
-}
-
-impl fmt::Debug for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("command", &self.command).finish_non_exhaustive()
-    }
-}
-
 /// A handle on the bus of a [`Process`].
 #[derive(Debug)]
 pub struct ProcessTransport {
     process: Arc<Process>,
     pub(super) number: u64,
-    opened: OnceCell<Arc<Link>>,
+    /// One at a time opens the handle.
+    opening: AsyncMutex<()>,
+    opened: Mutex<Option<Arc<Link>>>,
     profile: Mutex<Profile>,
 }
 
 impl ProcessTransport {
-    /// The link, with this handle open on it.
-    pub(super) async fn open(&self, operation: Operation) -> Result<&Arc<Link>> {
-        let open = async {
-            let link = self.process.link()?;
-            let said: ProfileLine =
-                link.ask(self.number, Op::Open { protocol: PROTOCOL }, operation, Duration::ZERO).await?;
-            self.learn(&said, operation)?;
-            Ok(link)
-        };
-        self.opened.get_or_try_init(|| open).await
+    pub(super) fn new(process: Arc<Process>, number: u64) -> Self {
+        let (opening, opened) = (AsyncMutex::default(), Mutex::default());
+        Self { process, number, opening, opened, profile: Mutex::new(most()) }
+    }
+
+    /// The link as it is, if the handle was ever opened.
+    fn known(&self) -> Option<Arc<Link>> {
+        locked(&self.opened).clone()
+    }
+
+    /// The link, with this handle open on it. When the process has died, the handle is opened on its successor; what it
+    /// had declared, consumed and subscribed is gone with the old one.
+    pub(super) async fn open(&self, operation: Operation) -> Result<Arc<Link>> {
+        let _alone = self.opening.lock().await;
+        if let Some(link) = self.known().filter(|link| !link.is_gone()) {
+            return Ok(link);
+        }
+        let link = self.process.link()?;
+        let open = Op::Open { protocol: PROTOCOL };
+        let said: ProfileLine = link.ask(self.number, open, operation, Duration::ZERO).await?;
+        self.learn(&said, operation)?;
+        *locked(&self.opened) = Some(link.clone());
+        Ok(link)
     }
 
     fn learn(&self, said: &ProfileLine, operation: Operation) -> Result<()> {
@@ -239,7 +156,7 @@ impl Transport for ProcessTransport {
     }
 
     fn health(&self) -> Health {
-        let Some(link) = self.opened.get() else { return Health::default() };
+        let Some(link) = self.known() else { return Health::default() };
         let health = link.health(self.number).unwrap_or_default();
         if link.is_gone() {
             let down = LinkState::Down { since: Duration::ZERO, reason: "the process is gone".to_owned() };
@@ -263,7 +180,7 @@ impl Transport for ProcessTransport {
     }
 
     async fn health_changed(&self) {
-        match self.opened.get() {
+        match self.known() {
             Some(link) => link.health_changed.notified().await,
             None => std::future::pending().await,
         }
@@ -272,7 +189,7 @@ impl Transport for ProcessTransport {
 
 impl Drop for ProcessTransport {
     fn drop(&mut self) {
-        if let Some(link) = self.opened.get() {
+        if let Some(link) = self.known() {
             link.tell(self.number, Op::Leave);
             link.forget_health(self.number);
         }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::lines::{Line, next_line};
+use super::lines::{Line, LineReader};
 use super::wire::{EndLine, FromProcess, GapLine, Op, OutcomeLine, RequestLine};
 use super::words::ErrorLine;
 
@@ -78,7 +78,7 @@ impl Link {
             health_changed: Notify::new(),
         });
         tokio::spawn(write_lines(lines, output));
-        tokio::spawn(read_lines(Arc::downgrade(&link), BufReader::new(input)));
+        tokio::spawn(read_lines(Arc::downgrade(&link), LineReader::new(BufReader::new(input))));
         link
     }
 
@@ -319,9 +319,9 @@ async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>, mut output: im
     let _ = output.shutdown().await;
 }
 
-async fn read_lines(link: std::sync::Weak<Link>, mut input: BufReader<impl AsyncRead + Unpin>) {
+async fn read_lines(link: std::sync::Weak<Link>, mut input: LineReader<BufReader<impl AsyncRead + Unpin>>) {
     loop {
-        let next = next_line(&mut input).await;
+        let next = input.next().await;
         let Some(link) = link.upgrade() else { return };
         match next {
             Ok(Some(Line::Whole(bytes))) => link.line(&bytes),

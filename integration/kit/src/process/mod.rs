@@ -12,6 +12,7 @@
 //! millisecond (they are rounded up).
 
 mod admin;
+mod child;
 mod client;
 mod figures;
 mod lines;
@@ -25,7 +26,8 @@ mod topology;
 mod wire;
 mod words;
 
-pub use client::{Process, ProcessTransport};
+pub use child::Process;
+pub use client::ProcessTransport;
 pub use server::serve_process;
 
 /// The version of the protocol.

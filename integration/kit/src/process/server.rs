@@ -22,7 +22,7 @@ use super::PROTOCOL;
 use super::figures::{
     BrowsedLine, DrainLine, HealthLine, InfoLine, PageLine, RedrivenLine, browse_of, redrive_of,
 };
-use super::lines::{Line, next_line};
+use super::lines::{Line, LineReader};
 use super::link::{is_object, locked};
 use super::message::{MessageLine, ReplyLine, body_of};
 use super::options::ReceiptLine;
@@ -60,13 +60,13 @@ pub async fn serve_process(
         numbers: AtomicU64::new(1),
     });
     let _ending = Ending(server.clone());
-    let mut input = BufReader::new(input);
+    let mut input = LineReader::new(BufReader::new(input));
     // Dropped with this future, and everything under way with it.
     let mut tasks = JoinSet::new();
     tasks.spawn(server.clone().watch_health());
     loop {
         let next = tokio::select! {
-            next = next_line(&mut input) => next?,
+            next = input.next() => next?,
             ended = &mut writer => return ended.unwrap_or_else(|error| Err(io::Error::other(error))),
             Some(_) = tasks.join_next() => continue,
         };
