@@ -15,7 +15,7 @@ use crate::stage::Stage;
 /// Runs the negative twin of each feature and says what was refused.
 ///
 /// # Errors
-/// [`Fail::Broken`](crate::Fail::Broken) if something was accepted, refused as something else, or left a trace.
+/// [`Fail::Broken`] if something was accepted, refused as something else, or left a trace.
 pub async fn run(stage: &Stage, missing: &[Feature]) -> CaseResult<Vec<String>> {
     let mut refusals = Vec::new();
     for feature in missing {
