@@ -116,7 +116,7 @@ fn cases(page: &mut String, report: &Report) {
             "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Group {0}\">\n",
             escape(group)
         );
-        put!(page, "<table>\n<caption>{}. {name}</caption>\n", escape(group));
+        put!(page, "<table class=\"cases\">\n<caption>{}. {name}</caption>\n", escape(group));
         page.push_str("<thead><tr><th scope=\"col\">Case</th><th scope=\"col\">Verdict</th>");
         page.push_str(
             "<th scope=\"col\">What must hold</th><th scope=\"col\" class=\"number\">ms</th></tr></thead>\n",
