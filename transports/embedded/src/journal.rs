@@ -153,6 +153,8 @@ impl Bus {
             sync: self.config.sync,
             synced_at: Instant::now(),
             snapshot: None,
+            woken: 0,
+            took: Duration::ZERO,
         };
         let thread = thread::Builder::new().name("polybus-journal".to_owned()).spawn(move || hand.run());
         match thread {
@@ -235,6 +237,9 @@ struct Hand {
     sync: Sync,
     synced_at: Instant,
     snapshot: Option<Snapshot>,
+    /// How many waited for the last batch, and how long it took.
+    woken: u64,
+    took: Duration,
 }
 
 impl Hand {
@@ -276,20 +281,17 @@ impl Hand {
         }
     }
 
-    /// Lets those who were woken by the last batch send what they have: they wait for this one together.
+    /// Those who were woken by the last batch are likely to have more to do at once: they are waited for, so that
+    /// they share the next batch, but not for long. Whoever is alone is not held up.
     fn gather(&self) {
-        let mut before = 0;
-        for _ in 0..GATHER {
-            let waiting = self.writer.waiting();
-            if waiting == before {
-                return;
-            }
-            before = waiting;
+        let (begun, patience) = (Instant::now(), self.took / GATHER);
+        while self.writer.waiting() < self.woken && begun.elapsed() < patience {
             thread::yield_now();
         }
     }
 
     fn commit(&mut self) -> Result<(), WriteError> {
+        let begun = Instant::now();
         let reached = match self.sync {
             Sync::Always => self.writer.commit(true)?.durable,
             Sync::Every(every) => {
@@ -301,7 +303,8 @@ impl Hand {
                 reached.written
             }
         };
-        self.progress.advance(reached);
+        self.took = begun.elapsed();
+        self.woken = self.progress.advance(reached) as u64;
         Ok(())
     }
 
@@ -322,8 +325,8 @@ impl Hand {
     }
 }
 
-/// How often the writer lets others go first while they have something to write.
-const GATHER: usize = 8;
+/// The part of the time of a batch that the next one may wait for company.
+const GATHER: u32 = 4;
 
 /// The journal of a bus, or none.
 pub(crate) type BusLog = Option<Log<Messages>>;

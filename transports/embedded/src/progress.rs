@@ -33,15 +33,17 @@ impl Progress {
         self.waits().failed.clone()
     }
 
-    /// Everything up to `position` is safe: wakes who waits for it.
-    pub(crate) fn advance(&self, position: u64) {
+    /// Everything up to `position` is safe: wakes who waits for it, and answers how many those are.
+    pub(crate) fn advance(&self, position: u64) -> usize {
         let mut waits = self.waits();
         self.reached.store(position, Ordering::Release);
         let due: Vec<usize> =
             waits.waiters.iter().filter(|(_, (at, _))| *at <= position).map(|(key, _)| key).collect();
         let wakers: Vec<Waker> = due.into_iter().map(|key| waits.waiters.remove(key).1).collect();
         drop(waits);
+        let woken = wakers.len();
         wakers.into_iter().for_each(Waker::wake);
+        woken
     }
 
     /// Nothing more will become safe: wakes everybody.

@@ -126,6 +126,17 @@ fn numbers(to: &mut Encoder<'_>, tag: u8, numbers: &[u64]) {
     }
 }
 
+/// Reads the records of a batch, for tools that look into a journal; `None`: these bytes are none. No bytes make it
+/// panic, and what it answers can be given to [`crate::Engine::replay`], which refuses what does not fit.
+pub fn read_records<P>(bytes: &[u8], codec: &impl Codec<P>) -> Option<Vec<Record<'static, P>>> {
+    let mut from = Decoder::new(bytes);
+    let mut records = Vec::new();
+    while !from.is_empty() {
+        records.push(decode(&mut from, codec)?);
+    }
+    Some(records)
+}
+
 /// Reads one record; `None`: these bytes are none.
 pub(crate) fn decode<P>(from: &mut Decoder<'_>, codec: &impl Codec<P>) -> Option<Record<'static, P>> {
     let tag = from.byte()?;

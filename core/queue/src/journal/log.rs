@@ -119,10 +119,6 @@ impl Pending {
         self.position.load(Ordering::Acquire)
     }
 
-    pub(crate) fn records(&self) -> u32 {
-        self.lock().records
-    }
-
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();

@@ -26,7 +26,7 @@ mod statement;
 mod wire;
 mod writer;
 
-pub use code::Codec;
+pub use code::{Codec, read_records};
 pub use disk::{Directory, DirectoryError, Disk, DiskFile};
 pub use log::Log;
 pub use recover::{Opened, open};

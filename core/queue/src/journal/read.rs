@@ -4,11 +4,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use crate::journal::batch::{HEADER, Header, MAGIC};
-use crate::journal::code::{self, Codec};
+use crate::journal::code::{Codec, read_records};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::segment::{self, Fault, START, Start};
 use crate::journal::statement::{Cut, OpenError};
-use crate::journal::wire::Decoder;
 use crate::record::Record;
 
 /// Why reading ended.
@@ -224,12 +223,8 @@ fn later(bytes: &[u8], id: u64, expected: u64) -> Option<u64> {
 }
 
 fn decode_all<P>(bytes: &[u8], count: u32, codec: &impl Codec<P>) -> Option<VecDeque<Record<'static, P>>> {
-    let mut from = Decoder::new(bytes);
-    let mut decoded = VecDeque::new();
-    for _ in 0..count {
-        decoded.push_back(code::decode(&mut from, codec)?);
-    }
-    from.is_empty().then_some(decoded)
+    let records = read_records(bytes, codec)?;
+    (u32::try_from(records.len()) == Ok(count)).then(|| records.into())
 }
 
 impl<D: Disk, C: Codec<P>, P> Iterator for Records<'_, D, C, P> {

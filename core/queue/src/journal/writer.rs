@@ -162,8 +162,8 @@ impl<D: Disk> Writer<D> {
 
     /// Records that wait to be written.
     #[must_use]
-    pub fn waiting(&self) -> u32 {
-        self.pending.records()
+    pub fn waiting(&self) -> u64 {
+        self.pending.position().saturating_sub(self.reached.written)
     }
 
     /// Whether sends are refused for want of room.

@@ -7,6 +7,7 @@
     reason = "tests with small numbers"
 )]
 
+mod any;
 mod damage;
 mod disk;
 mod full;
