@@ -35,6 +35,7 @@ EOT
   printf '\n## Text tools: ipgrep beside grepcidr\n\n'
   "$bin/text-tools" "$@"
   plain 'The embedded bus beside a bare channel' "$bin/embedded"
+  plain 'The journal beside the bare disk and a store' "$bin/journal"
   plain 'The queue engine alone' "$bin/engine"
 } | tee "$fresh"
 cp "$fresh" "$page"

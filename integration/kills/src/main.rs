@@ -35,7 +35,7 @@ struct Arguments {
     /// The longest time under load, in milliseconds.
     #[arg(long, default_value_t = 20)]
     busy: u64,
-    /// Where to put bus and ledger; kept. Without it a directory is made, and kept only after a failure.
+    /// Where to put bus and ledger, which stay there; no bus may be there yet. Without it a directory is made, and kept only after a failure.
     #[arg(long)]
     directory: Option<PathBuf>,
 }

@@ -42,6 +42,12 @@ pub(crate) struct Runs {
 
 impl Runs {
     pub(crate) fn new(plan: Plan) -> Result<Self, Failure> {
+        if plan.directory.join("bus").exists() {
+            return Err(format!(
+                "{} holds a bus of another run, whose books are not here",
+                plan.directory.display()
+            ));
+        }
         let file = File::create(plan.directory.join("ledger")).map_err(|error| error.to_string())?;
         Ok(Self { rng: Rng::with_seed(plan.seed), plan, ledger: Ledger::default(), file, written: 0 })
     }
