@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::{Error, Kind, Operation, Result};
+use crate::parts::StoredParts;
 
 /// Where the parts of a large body are read from. It can be read more than once, since a message may be retried.
 #[async_trait]
@@ -26,6 +27,25 @@ pub trait BodyParts: Send + Sync + fmt::Debug {
     ///
     /// Dropping the future loses nothing: the next call starts anew.
     async fn part(&self, offset: u64, max: usize) -> Result<Bytes>;
+
+    /// The parts as they lie in the store of a bus already, if they do: what is sent on there is not sent anew.
+    fn stored(&self) -> Option<&StoredParts> {
+        None
+    }
+}
+
+/// Bytes in memory, to be sent as parts where one message would be too large.
+#[async_trait]
+impl BodyParts for Bytes {
+    fn len(&self) -> u64 {
+        Self::len(self) as u64
+    }
+
+    async fn part(&self, offset: u64, max: usize) -> Result<Bytes> {
+        let length = Self::len(self);
+        let from = usize::try_from(offset).map_or(length, |offset| offset.min(length));
+        Ok(self.slice(from..from.saturating_add(max).min(length)))
+    }
 }
 
 /// The body of a message. Cloning shares the bytes.
@@ -35,7 +55,15 @@ pub struct Body(Repr);
 #[derive(Clone)]
 enum Repr {
     Bytes(Bytes),
-    Parts(Arc<dyn BodyParts>),
+    /// Boxed: most messages have none, and are moved several times per hop.
+    Parts(Box<Beside>),
+}
+
+/// What travels in the message itself, and what lies beside the queue.
+#[derive(Clone)]
+struct Beside {
+    head: Bytes,
+    parts: Arc<dyn BodyParts>,
 }
 
 impl Body {
@@ -48,7 +76,14 @@ impl Body {
     /// A large body, read part by part. Needs [`Feature::LargeBody`](crate::Feature::LargeBody).
     #[must_use]
     pub fn parts(parts: Arc<dyn BodyParts>) -> Self {
-        Self(Repr::Parts(parts))
+        Self::headed(Bytes::new(), parts)
+    }
+
+    /// A large body whose beginning, `head`, travels in the message itself: there it must fit. Needs
+    /// [`Feature::LargeBody`](crate::Feature::LargeBody).
+    #[must_use]
+    pub fn headed(head: impl Into<Bytes>, parts: Arc<dyn BodyParts>) -> Self {
+        Self(Repr::Parts(Box::new(Beside { head: head.into(), parts })))
     }
 
     /// Its length in bytes.
@@ -57,7 +92,17 @@ impl Body {
     pub fn len(&self) -> u64 {
         match &self.0 {
             Repr::Bytes(bytes) => bytes.len() as u64,
-            Repr::Parts(parts) => parts.len(),
+            Repr::Parts(beside) => (beside.head.len() as u64).saturating_add(beside.parts.len()),
+        }
+    }
+
+    /// What travels in the message itself: all of it, or the head of a large body.
+    #[must_use]
+    #[inline]
+    pub fn head(&self) -> &Bytes {
+        match &self.0 {
+            Repr::Bytes(bytes) => bytes,
+            Repr::Parts(beside) => &beside.head,
         }
     }
 
@@ -72,16 +117,16 @@ impl Body {
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Repr::Bytes(bytes) => Some(bytes),
-            Repr::Parts(_) => None,
+            Repr::Parts(..) => None,
         }
     }
 
-    /// The parts of a large body.
+    /// The parts of a large body, without its head.
     #[must_use]
     pub fn as_parts(&self) -> Option<&Arc<dyn BodyParts>> {
         match &self.0 {
             Repr::Bytes(_) => None,
-            Repr::Parts(parts) => Some(parts),
+            Repr::Parts(beside) => Some(&beside.parts),
         }
     }
 
@@ -97,17 +142,17 @@ impl Body {
         }
         match &self.0 {
             Repr::Bytes(bytes) => Ok(bytes.clone()),
-            Repr::Parts(parts) => read_parts(&**parts, size).await,
+            Repr::Parts(beside) => read_parts(&beside.head, &*beside.parts, size).await,
         }
     }
 }
 
 const PART: usize = 1 << 20;
 
-async fn read_parts(parts: &dyn BodyParts, size: u64) -> Result<Bytes> {
-    let mut whole = BytesMut::new();
+async fn read_parts(head: &Bytes, parts: &dyn BodyParts, size: u64) -> Result<Bytes> {
+    let mut whole = BytesMut::from(&head[..]);
     while (whole.len() as u64) < size {
-        let part = parts.part(whole.len() as u64, PART).await?;
+        let part = parts.part((whole.len() - head.len()) as u64, PART).await?;
         if part.is_empty() {
             let detail = format!("the body ends at byte {} of {size}", whole.len());
             return Err(Error::new(Kind::Protocol, Operation::Decode).with_detail(detail));
@@ -164,8 +209,23 @@ mod tests {
         let body = Body::parts(Arc::new(Halves { claimed: 6 }));
         assert_eq!(&body.read(6).await.unwrap()[..], b"abcdef");
         assert_eq!(body.read(5).await.unwrap_err().kind(), Kind::TooLarge { limit: 5, size: 6 });
+        let headed = Body::headed("xy", Arc::new(Halves { claimed: 6 }));
+        assert_eq!(
+            (headed.len(), &headed.head()[..], &headed.read(8).await.unwrap()[..]),
+            (8, &b"xy"[..], &b"xyabcdef"[..])
+        );
         let short = Body::parts(Arc::new(Halves { claimed: 7 }));
         assert_eq!(short.read(7).await.unwrap_err().kind(), Kind::Protocol);
+    }
+
+    #[tokio::test]
+    async fn bytes_are_parts_of_themselves() {
+        let bytes = Bytes::from_static(b"abcdef");
+        assert_eq!(&bytes.part(2, 3).await.unwrap()[..], b"cde");
+        assert!(
+            bytes.part(6, 3).await.unwrap().is_empty() && bytes.part(u64::MAX, 3).await.unwrap().is_empty()
+        );
+        assert_eq!(&Body::parts(Arc::new(bytes)).read(6).await.unwrap()[..], b"abcdef");
     }
 
     #[test]

@@ -162,10 +162,15 @@ capabilities! {
         redrive => Redrive "redriving dead letters",
         /// Removing queues, topics and groups.
         remove => Remove "removing objects",
+        /// A queue can survive a kill of the bus: [`Durability::Process`].
+        durability_process => SurvivesProcess "queues that survive a kill of the bus",
+        /// A queue can survive the loss of power, of all machines at once: [`Durability::Disk`]. Replicas alone do not give
+        /// that, since a machine may confirm what is not on its disk yet.
+        durability_disk => SurvivesPower "queues that survive the loss of power",
+        /// A queue can survive the loss of a machine: [`Durability::Replicated`].
+        durability_replicated => Replicated "replicated queues",
     }
     fields {
-        /// The best durability a queue can have here.
-        durability: Durability,
         /// What a settled delivery is worth.
         settle: SettleGrade,
         /// How hand-outs are counted.
@@ -182,14 +187,6 @@ capabilities! {
         dedup_window: Option<Duration>,
     }
     grades {
-        /// Survives a kill of the bus.
-        SurvivesProcess "durability_process" "queues that survive a kill of the bus"
-            => |c| c.durability >= Durability::Process,
-        /// Survives the loss of power.
-        SurvivesPower "durability_disk" "queues that survive the loss of power"
-            => |c| c.durability >= Durability::Disk,
-        /// Survives the loss of a machine.
-        Replicated "durability_replicated" "replicated queues" => |c| c.durability >= Durability::Replicated,
         /// Deliveries can be settled at all.
         Settle "settle" "settlement" => |c| c.settle >= SettleGrade::Sent,
         /// `Ok` from a settle means consumed.
@@ -207,6 +204,28 @@ capabilities! {
 }
 
 impl Capability {
+    /// This capability with queues that survive what `durability` says, and all that the grades below it say as well. Where
+    /// one of those does not hold, its flag is set apart.
+    #[must_use]
+    pub const fn surviving(mut self, durability: Durability) -> Self {
+        let grade = durability as u8;
+        self.durability_process = grade >= Durability::Process as u8;
+        self.durability_disk = grade >= Durability::Disk as u8;
+        self.durability_replicated = grade >= Durability::Replicated as u8;
+        self
+    }
+
+    /// The highest grade of what a queue can survive here. Which of the lower ones hold, their flags say.
+    #[must_use]
+    pub const fn durability(&self) -> Durability {
+        match self {
+            Self { durability_replicated: true, .. } => Durability::Replicated,
+            Self { durability_disk: true, .. } => Durability::Disk,
+            Self { durability_process: true, .. } => Durability::Process,
+            _ => Durability::Volatile,
+        }
+    }
+
     /// Whether `self` offers nothing that `other` lacks: what a profile after connecting must be to the one before.
     #[must_use]
     pub fn within(&self, other: &Self) -> bool {
@@ -256,6 +275,18 @@ mod tests {
             assert_eq!(feature.name().parse::<Feature>().unwrap(), *feature);
         }
         assert!("warp_drive".parse::<Feature>().is_err());
+    }
+
+    #[test]
+    fn replicas_are_not_disks() {
+        let both = Capability::default().surviving(Durability::Replicated);
+        assert!(both.durability_process && both.durability_disk && both.durability_replicated);
+        let replicas = Capability { durability_disk: false, ..both };
+        assert_eq!(replicas.durability(), Durability::Replicated);
+        assert!(!replicas.has(Feature::SurvivesPower) && replicas.within(&both) && !both.within(&replicas));
+        for grade in [Durability::Volatile, Durability::Process, Durability::Disk] {
+            assert_eq!(both.surviving(grade).durability(), grade);
+        }
     }
 
     #[test]

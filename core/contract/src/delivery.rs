@@ -37,7 +37,8 @@ pub enum LeaseTerms {
 ///
 /// Dropped without a word it comes back, and that counts as an attempt (D6).
 pub struct Delivery {
-    message: Message,
+    /// Shared with the bus where that keeps the message until it is settled.
+    message: Arc<Message>,
     queue: Name,
     attempt: u32,
     terms: LeaseTerms,
@@ -48,13 +49,19 @@ pub struct Delivery {
 impl Delivery {
     /// For transports: a message handed out for the `attempt`-th time.
     #[must_use]
-    pub fn new(message: Message, queue: Name, attempt: u32, terms: LeaseTerms, hold: Arc<dyn Hold>) -> Self {
-        Self { message, queue, attempt, terms, hold: Some(hold) }
+    pub fn new(
+        message: impl Into<Arc<Message>>,
+        queue: Name,
+        attempt: u32,
+        terms: LeaseTerms,
+        hold: Arc<dyn Hold>,
+    ) -> Self {
+        Self { message: message.into(), queue, attempt, terms, hold: Some(hold) }
     }
 
     /// The message.
     #[must_use]
-    pub const fn message(&self) -> &Message {
+    pub fn message(&self) -> &Message {
         &self.message
     }
 
@@ -118,8 +125,10 @@ impl Delivery {
     /// For wrappers: takes the delivery apart without settling it. Whoever gets the hold must settle.
     #[must_use]
     pub fn into_parts(mut self) -> (Message, Name, u32, LeaseTerms, Option<Arc<dyn Hold>>) {
-        let message = std::mem::replace(&mut self.message, Message::new(""));
-        (message, self.queue.clone(), self.attempt, self.terms, self.hold.take())
+        let (message, queue) = (self.message.clone(), self.queue.clone());
+        let (attempt, terms, hold) = (self.attempt, self.terms, self.hold.take());
+        drop(self);
+        (Arc::unwrap_or_clone(message), queue, attempt, terms, hold)
     }
 }
 

@@ -139,6 +139,11 @@ impl Headers {
         self.0.push((name.into(), value.into()));
     }
 
+    /// Takes out a header of our own; without effect if it is not there.
+    pub fn remove_carried(&mut self, name: &str) {
+        self.0.retain(|(known, _)| &**known != name);
+    }
+
     fn insert_new(&mut self, name: &str, value: Value) -> Result<()> {
         if self.get(name).is_some() {
             return Err(invalid(name, "the name is there already"));

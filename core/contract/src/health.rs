@@ -77,6 +77,9 @@ pub struct Health {
     pub subscriptions: Vec<SubscriptionHealth>,
     /// Counts.
     pub counters: Counters,
+    /// What connecting found and whoever runs the program should know, one line each: what was kept of a damaged journal,
+    /// for example, and what was not. Programs show it once. No secrets.
+    pub notes: Vec<String>,
 }
 
 impl Health {

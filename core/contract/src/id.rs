@@ -10,6 +10,8 @@ use uuid::Uuid;
 ///
 /// Our own are UUIDs of version 7 (RFC 9562). A foreign id is any text and comes out as it went in.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+// A tag of eight bytes: the UUID lies aligned behind it and is copied in whole words.
+#[repr(u64)]
 pub enum MessageId {
     /// A UUID, 16 bytes.
     Uuid(Uuid),

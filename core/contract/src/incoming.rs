@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 
-use crate::error::{Error, Result};
+use crate::capability::Feature;
+use crate::error::{Error, Operation, Result};
 
 /// Why something was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +64,14 @@ pub trait Source<T>: Send + fmt::Debug {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival<T>, End>>;
 
     /// Sets how many unsettled items may be out. A wish that never blocks; the last one wins. A raise holds at once, a
-    /// cut as items settle.
+    /// cut as items settle. What is not settled, replies and messages of a topic, has no credit to give back: that is what
+    /// a source answers which does not say otherwise.
     ///
     /// # Errors
     /// [`Unsupported`](crate::Kind::Unsupported), [`Closed`](crate::Kind::Closed).
-    fn set_credit(&mut self, credit: u32) -> Result<()>;
+    fn set_credit(&mut self, _credit: u32) -> Result<()> {
+        Err(Error::unsupported(Feature::SetCredit, Operation::Credit, "a stream of what is not settled"))
+    }
 
     /// Asks for the end. What is on its way may still arrive; then [`End::Stopped`].
     fn stop(&mut self);

@@ -26,8 +26,10 @@ mod body;
 mod capability;
 mod checked;
 mod delivery;
+mod door;
 mod drain;
 mod error;
+mod examine;
 mod ext;
 mod fidelity;
 mod header;
@@ -38,6 +40,7 @@ mod message;
 mod name;
 mod needs;
 mod options;
+mod parts;
 mod receipt;
 mod reply;
 mod settle;
@@ -51,8 +54,10 @@ pub use body::{Body, BodyParts};
 pub use capability::{AttemptGrade, Capability, Feature, LeaseGrade, SettleGrade};
 pub use checked::Checked;
 pub use delivery::{Delivery, Lease, LeaseTerms};
+pub use door::{Door, DoorFigures, DoorService, DoorTally};
 pub use drain::DrainReport;
 pub use error::{Error, Kind, Operation, Result, Status};
+pub use examine::{Diagnosis, Finding, Grade, Plan, Served};
 pub use ext::TransportExt;
 pub use fidelity::{Fidelity, Property};
 pub use header::{Headers, RESERVED_PREFIXES, Value};
@@ -66,8 +71,12 @@ pub use options::{
     Confirm, ConsumeOptions, Deadline, Nobody, PublishOptions, Replies, ReplyOptions, RequestOptions, Start,
     SubscribeOptions, WhenFull,
 };
+pub use parts::{
+    Manifest, PARTS, PARTS_LIVE, Part, PartSink, PartSource, PartStore, PartsId, StoredParts, TAKES_PARTS,
+    Upload,
+};
 pub use receipt::{Confirmed, Receipt};
-pub use reply::{RemoteError, Reply};
+pub use reply::{Awaited, RemoteError, Reply};
 pub use settle::{Hold, Keep, Outcome, Settling};
 pub use target::{Intake, ReplyTo, Target};
 pub use time::UnixMillis;

@@ -9,6 +9,7 @@ use crate::fidelity::{Fidelity, Property};
 use crate::header::{Headers, Value};
 use crate::id::MessageId;
 use crate::name::Name;
+use crate::parts::{PARTS, TAKES_PARTS};
 use crate::target::ReplyTo;
 use crate::time::UnixMillis;
 
@@ -96,6 +97,8 @@ pub struct Death {
 /// Rarely set properties, boxed together: a message is moved several times per hop.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Rare {
+    created: Option<UnixMillis>,
+    content_type: Option<Arc<str>>,
     content_encoding: Option<String>,
     correlation_id: Option<String>,
     reply_to: Option<ReplyTo>,
@@ -109,7 +112,9 @@ struct Rare {
 impl Rare {
     /// `set`, and those of these properties that are set.
     fn properties(&self, set: Fidelity) -> Fidelity {
-        set.with_if(self.content_encoding.is_some(), Property::ContentEncoding)
+        set.with_if(self.content_type.is_some(), Property::ContentType)
+            .with_if(self.created.is_some(), Property::Created)
+            .with_if(self.content_encoding.is_some(), Property::ContentEncoding)
             .with_if(self.correlation_id.is_some(), Property::CorrelationId)
             .with_if(self.reply_to.is_some(), Property::ReplyTo)
             .with_if(self.expires.is_some(), Property::Expires)
@@ -119,7 +124,8 @@ impl Rare {
 
     fn size(&self) -> usize {
         let texts = [&self.content_encoding, &self.correlation_id, &self.sender];
-        self.carried.size() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+        let content_type = self.content_type.as_ref().map_or(0, |text| text.len());
+        self.carried.size() + content_type + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }
 
@@ -132,9 +138,7 @@ pub struct Message {
     id: Option<MessageId>,
     id_derived: bool,
     priority: Option<u8>,
-    created: Option<UnixMillis>,
     body: Body,
-    content_type: Option<Arc<str>>,
     headers: Headers,
     rare: Option<Box<Rare>>,
 }
@@ -160,9 +164,7 @@ impl Message {
             id: None,
             id_derived: false,
             priority: None,
-            created: None,
             body: body.into(),
-            content_type: None,
             headers: Headers::new(),
             rare: None,
         }
@@ -212,23 +214,26 @@ impl Message {
         &self.body
     }
 
-    /// The same message with another body.
+    /// The same message with another body. The parts of the old one are not those of the new one.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
+        if let Some(rare) = &mut self.rare {
+            rare.carried.remove_carried(PARTS);
+        }
         self
     }
 
     /// The media type of the body.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.content_type.as_deref()
+        self.rare.as_ref().and_then(|rare| rare.content_type.as_deref())
     }
 
     /// The same message with this media type.
     #[must_use]
     pub fn with_content_type(mut self, value: impl Into<Arc<str>>) -> Self {
-        self.content_type = Some(value.into());
+        self.rare_mut().content_type = Some(value.into());
         self
     }
 
@@ -256,14 +261,14 @@ impl Message {
 
     /// When it was created, if its sender said so.
     #[must_use]
-    pub const fn created(&self) -> Option<UnixMillis> {
-        self.created
+    pub fn created(&self) -> Option<UnixMillis> {
+        self.rare.as_ref().and_then(|rare| rare.created)
     }
 
     /// The same message, created at this time.
     #[must_use]
-    pub const fn with_created(mut self, at: UnixMillis) -> Self {
-        self.created = Some(at);
+    pub fn with_created(mut self, at: UnixMillis) -> Self {
+        self.rare_mut().created = Some(at);
         self
     }
 
@@ -328,14 +333,18 @@ impl Message {
         &mut self.rare_mut().carried
     }
 
-    /// Its size in bytes for the purposes of limits: body, headers and texts.
+    /// Its size in bytes for the purposes of limits: body, headers and texts. Of a large body what travels in the message.
     #[must_use]
     #[inline]
     pub fn size(&self) -> u64 {
-        let rest = self.headers.size()
-            + self.content_type.as_ref().map_or(0, |text| text.len())
-            + self.rare.as_ref().map_or(0, |rare| rare.size());
-        self.body.len() + rest as u64
+        let rest = self.headers.size() + self.rare.as_ref().map_or(0, |rare| rare.size());
+        (self.body.head().len() + rest) as u64
+    }
+
+    /// Whether whoever waits for the reply to this request reads replies in parts ([`TAKES_PARTS`]).
+    #[must_use]
+    pub fn takes_parts(&self) -> bool {
+        self.carried().get(TAKES_PARTS).is_some()
     }
 
     /// The properties that are set. The id counts only if it was given on purpose.
@@ -344,8 +353,6 @@ impl Message {
     pub fn properties(&self) -> Fidelity {
         let mut set = Fidelity::none()
             .with_if(self.id.is_some() && !self.id_derived, Property::Id)
-            .with_if(self.content_type.is_some(), Property::ContentType)
-            .with_if(self.created.is_some(), Property::Created)
             .with_if(self.priority.is_some(), Property::Priority);
         if !self.headers.is_empty() {
             let typed = self.headers.iter().any(|(_, value)| value.as_text().is_none());
@@ -361,7 +368,7 @@ mod tests {
 
     #[test]
     fn small_enough_to_move() {
-        assert!(size_of::<Message>() <= 128, "{}", size_of::<Message>());
+        assert!(size_of::<Message>() <= 96, "{}", size_of::<Message>());
     }
 
     #[test]

@@ -19,13 +19,15 @@ impl Needs {
     /// These features.
     #[must_use]
     pub fn of(features: impl IntoIterator<Item = Feature>) -> Self {
-        Self { features: features.into_iter().collect(), message_size: None }
+        features.into_iter().fold(Self::default(), Self::and)
     }
 
-    /// And this feature.
+    /// And this feature; once, however many of what is put together need it.
     #[must_use]
     pub fn and(mut self, feature: Feature) -> Self {
-        self.features.push(feature);
+        if !self.features.contains(&feature) {
+            self.features.push(feature);
+        }
         self
     }
 
@@ -88,6 +90,12 @@ impl fmt::Display for Unmet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_feature_is_needed_once() {
+        let needs = Needs::of([Feature::Queue, Feature::Queue]).and(Feature::Queue).and(Feature::Settle);
+        assert_eq!(needs.features, [Feature::Queue, Feature::Settle]);
+    }
 
     #[test]
     fn lists_every_unmet_need() {

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::capability::Feature;
 use crate::name::Name;
 use crate::setters::setters;
 
 /// What a queue's messages survive.
+///
+/// On most buses a grade includes those before it. Where it does not, as where replicas confirm what is on no disk yet, the
+/// flags of [`Capability`](crate::Capability) say so, and a grade that is not given is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Durability {
     /// Nothing: gone with the bus.
@@ -14,7 +18,7 @@ pub enum Durability {
     Volatile,
     /// A kill of the bus.
     Process,
-    /// The loss of power.
+    /// The loss of power, of all machines at once.
     Disk,
     /// The loss of a machine.
     Replicated,
@@ -29,6 +33,17 @@ impl Durability {
             Self::Process => "process",
             Self::Disk => "disk",
             Self::Replicated => "replicated",
+        }
+    }
+
+    /// What a bus must have to give it; nothing for [`Durability::Volatile`].
+    #[must_use]
+    pub const fn feature(self) -> Option<Feature> {
+        match self {
+            Self::Volatile => None,
+            Self::Process => Some(Feature::SurvivesProcess),
+            Self::Disk => Some(Feature::SurvivesPower),
+            Self::Replicated => Some(Feature::Replicated),
         }
     }
 }

@@ -10,14 +10,17 @@ use async_trait::async_trait;
 use crate::admin::Admin;
 use crate::capability::Capability;
 use crate::delivery::Delivery;
+use crate::door::Door;
 use crate::drain::DrainReport;
 use crate::error::Result;
+use crate::examine::{Finding, Plan};
 use crate::fidelity::Fidelity;
 use crate::health::Health;
 use crate::incoming::Incoming;
 use crate::message::Message;
 use crate::name::Name;
 use crate::options::{ConsumeOptions, PublishOptions, ReplyOptions, RequestOptions, SubscribeOptions};
+use crate::parts::PartStore;
 use crate::receipt::Receipt;
 use crate::reply::Reply;
 use crate::target::{Intake, ReplyTo, Target};
@@ -151,6 +154,27 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
     /// The desk, if this bus has one.
     fn admin(&self) -> Option<&dyn Admin> {
+        None
+    }
+
+    /// The door for programs that speak the bus's own request protocol, if this bus has one.
+    fn door(&self) -> Option<&dyn Door> {
+        None
+    }
+
+    /// Looks over the bus for what bites those who do what the plan says: limits, settings of what exists, permissions,
+    /// alarms. It changes nothing and needs no [`Transport::connect`] before it; where the bus does not tell something
+    /// to this client, that is a finding too. Never fails: what cannot be looked at is found unknown.
+    ///
+    /// Capability: none; a bus without anything to look at finds nothing. Cancel safe.
+    async fn examine(&self, _plan: &Plan) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// Where the parts of large bodies lie, if this bus has such a place ([`LargeBody`](crate::Feature::LargeBody)).
+    /// What a transport is asked to send never has a body in parts: [`Checked`](crate::Checked) puts them there and sends
+    /// their manifest.
+    fn parts(&self) -> Option<Arc<dyn PartStore>> {
         None
     }
 

@@ -43,11 +43,10 @@ fn able() -> Capability {
         purge: true,
         redrive: true,
         remove: true,
-        durability: Durability::Replicated,
         settle: SettleGrade::Confirmed,
         lease: LeaseGrade::Timed,
         max_message: Some(100),
-        ..Capability::default()
+        ..Capability::default().surviving(Durability::Replicated)
     }
 }
 
@@ -95,7 +94,7 @@ async fn k1_undeclared_topology_is_refused() {
         .declare(&Topology::new().group(Group::new(name("t"), name("g")))));
     refused!(Feature::Priority, |c| c.priority = false, |bus| bus
         .declare(&with(Queue::new(name("q")).with_priorities(true))));
-    refused!(Feature::SurvivesPower, |c| c.durability = Durability::Process, |bus| bus
+    refused!(Feature::SurvivesPower, |c| c.durability_disk = false, |bus| bus
         .declare(&with(Queue::new(name("q")).with_durability(Durability::Disk))));
 }
 
@@ -250,9 +249,16 @@ impl BodyParts for Large {
 #[tokio::test]
 async fn large_bodies_lie_beside_the_limit_where_declared() {
     let message = || Message::new(Body::parts(Arc::new(Large)));
-    let fake = Fake::new(able());
-    checked(&fake).send(&name("q"), message()).await.unwrap();
     refused!(Feature::LargeBody, |c| c.large_body = false, |bus| bus.send(&name("q"), message()));
+    let fake = Fake::new(able());
+    let bus = checked(&fake);
+    let error = bus.announce(&name("t"), message()).await.unwrap_err();
+    assert_eq!((error.kind(), fake.calls()), (Kind::InvalidMessage, 0), "a topic's copies would share it");
+    let head = Message::new(Body::headed(vec![0; 101], Arc::new(Large)));
+    assert!(matches!(
+        bus.send(&name("q"), head).await.unwrap_err().kind(),
+        Kind::TooLarge { limit: 100, .. }
+    ));
 }
 
 /// A refused settle has consumed the delivery already: it must go back, or the refusal loses a message.

@@ -8,6 +8,8 @@ use crate::record::Sent;
 
 /// The identity of a message: stable through retries, dead letters and redrives.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+// A tag of eight bytes: the UUID lies aligned behind it and is copied in whole words.
+#[repr(u64)]
 pub enum MessageId {
     /// The sixteen bytes of a UUID.
     Uuid([u8; 16]),

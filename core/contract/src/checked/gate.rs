@@ -17,6 +17,9 @@ use crate::target::{Intake, ReplyTo, Target};
 use crate::topology::{Durability, Queue, TopicGrade, Topology};
 use crate::transport::Profile;
 
+/// Room for the manifest of a large body.
+const MANIFEST: u64 = 256;
+
 /// One operation about to happen on a bus of this profile.
 #[derive(Clone, Debug)]
 pub(super) struct Gate<'bus> {
@@ -80,12 +83,7 @@ impl<'bus> Gate<'bus> {
     }
 
     fn durability(&self, wanted: Option<Durability>) -> Result<()> {
-        match wanted {
-            None | Some(Durability::Volatile) => Ok(()),
-            Some(Durability::Process) => self.need(Feature::SurvivesProcess),
-            Some(Durability::Disk) => self.need(Feature::SurvivesPower),
-            Some(Durability::Replicated) => self.need(Feature::Replicated),
-        }
+        wanted.and_then(Durability::feature).map_or(Ok(()), |feature| self.need(feature))
     }
 
     /// Dead letters are consumed, never declared or sent to.
@@ -105,6 +103,7 @@ impl<'bus> Gate<'bus> {
             })?;
         }
         self.need_if(options.delay.is_some_and(|delay| !delay.is_zero()), Feature::SendDelay)?;
+        self.not_to_a_topic(to, message)?;
         self.message(to, message, options.accept_loss)
     }
 
@@ -130,10 +129,24 @@ impl<'bus> Gate<'bus> {
         self.size(target, message)
     }
 
+    /// The copies of a topic's message would share one body, and nobody would know when the last one is done with it.
+    fn not_to_a_topic(&self, to: &Target, message: &Message) -> Result<()> {
+        if matches!(to, Target::Topic(_)) && message.body().as_parts().is_some() {
+            return Err(self.refuse(
+                Kind::InvalidMessage,
+                to,
+                "large bodies go to queues and callers, not to topics",
+            ));
+        }
+        Ok(())
+    }
+
     fn size(&self, target: impl fmt::Display, message: &Message) -> Result<()> {
+        let manifest = if message.body().as_parts().is_some() { MANIFEST } else { 0 };
+        let size = message.size() + manifest;
         match self.profile.capability.max_message {
-            Some(limit) if message.size() > limit && message.body().as_parts().is_none() => {
-                let kind = Kind::TooLarge { limit, size: message.size() };
+            Some(limit) if size > limit => {
+                let kind = Kind::TooLarge { limit, size };
                 Err(Error::new(kind, self.operation).with_target(target))
             }
             _ => Ok(()),
@@ -181,6 +194,7 @@ impl<'bus> Gate<'bus> {
                 "a request's reply address is made by the bus",
             ));
         }
+        self.not_to_a_topic(to, message)?;
         self.message(to, message, options.accept_loss.with(Property::Deadline))
     }
 

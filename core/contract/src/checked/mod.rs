@@ -3,6 +3,7 @@
 mod desk;
 mod gate;
 mod hold;
+mod large;
 
 use std::borrow::Cow;
 use std::future::{Future, ready};
@@ -14,8 +15,10 @@ use async_trait::async_trait;
 
 use crate::admin::Admin;
 use crate::delivery::Delivery;
+use crate::door::Door;
 use crate::drain::DrainReport;
 use crate::error::{Error, Operation, Result};
+use crate::examine::{Finding, Plan};
 use crate::health::Health;
 use crate::incoming::Incoming;
 use crate::message::Message;
@@ -23,6 +26,7 @@ use crate::name::Name;
 use crate::options::{
     ConsumeOptions, Deadline, PublishOptions, ReplyOptions, RequestOptions, SubscribeOptions,
 };
+use crate::parts::PartStore;
 use crate::receipt::Receipt;
 use crate::reply::Reply;
 use crate::target::{Intake, ReplyTo, Target};
@@ -39,6 +43,9 @@ type Verb<'call, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'call>>;
 ///
 /// It checks names derived from names, sizes, properties the bus would lose, foreign reply addresses, options and
 /// settlement outcomes. It is itself a [`Transport`], with the desk of the one inside.
+///
+/// Where the bus has a place for the parts of large bodies, it puts them there and gets them from there, so that a
+/// transport sees messages of bounded size only.
 #[derive(Clone, Debug)]
 pub struct Checked {
     inner: Arc<dyn Transport>,
@@ -98,6 +105,9 @@ impl Transport for Checked {
             return refused(refusal);
         }
         message.ensure_id();
+        if large::concerns(&message) {
+            return Box::pin(self.publish_large(to, message, options));
+        }
         self.inner.publish(to, message, options)
     }
 
@@ -105,7 +115,11 @@ impl Transport for Checked {
         let gate = self.gate(Operation::Consume);
         gate.consume(from, &options)?;
         let incoming = self.inner.consume(from, options).await?;
-        Ok(hold::checked_deliveries(incoming, gate.profile()))
+        let checked = hold::checked_deliveries(incoming, gate.profile());
+        Ok(match self.beside() {
+            Some(beside) => beside.wrap(checked),
+            None => checked,
+        })
     }
 
     async fn subscribe(&self, topic: &Name, options: SubscribeOptions) -> Result<Incoming<Message>> {
@@ -127,7 +141,11 @@ impl Transport for Checked {
             return refused(refusal);
         }
         message.ensure_id();
-        self.inner.request(to, marked(message, &options), options)
+        let message = marked(message, &options);
+        match self.beside() {
+            Some(beside) => Box::pin(self.request_large(to, message, options, beside)),
+            None => self.inner.request(to, message, options),
+        }
     }
 
     fn reply<'bus, 'to, 'call>(
@@ -144,6 +162,9 @@ impl Transport for Checked {
             return refused(refusal);
         }
         message.ensure_id();
+        if large::concerns(&message) {
+            return Box::pin(self.reply_large(to, message, options));
+        }
         self.inner.reply(to, message, options)
     }
 
@@ -157,6 +178,18 @@ impl Transport for Checked {
 
     fn admin(&self) -> Option<&dyn Admin> {
         self.inner.admin().map(|_| self as &dyn Admin)
+    }
+
+    fn door(&self) -> Option<&dyn Door> {
+        self.inner.door()
+    }
+
+    async fn examine(&self, plan: &Plan) -> Vec<Finding> {
+        self.inner.examine(plan).await
+    }
+
+    fn parts(&self) -> Option<Arc<dyn PartStore>> {
+        self.inner.parts()
     }
 
     async fn health_changed(&self) {

@@ -1,5 +1,8 @@
 //! A transport that does nothing but count how often it was reached.
 
+#[allow(dead_code, reason = "not every test looks into it")]
+mod memory;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -8,16 +11,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use polybus_contract::{
     Arrival, Capability, Confirm, Confirmed, ConsumeOptions, Declared, Delivery, DrainReport, Durability,
-    End, Fidelity, Health, Hold, Incoming, Intake, LeaseTerms, Message, Name, Outcome, Profile,
+    End, Fidelity, Health, Hold, Incoming, Intake, LeaseTerms, Message, Name, Outcome, PartStore, Profile,
     PublishOptions, Receipt, Reply, ReplyOptions, ReplyTo, RequestOptions, Result, Settling, Source,
     SubscribeOptions, Target, Topology, Transport,
 };
+
+pub(crate) use memory::Memory;
 
 #[derive(Debug)]
 pub(crate) struct Fake {
     profile: Profile,
     calls: AtomicUsize,
     outcome: Arc<Mutex<String>>,
+    /// What was published last, and is handed out.
+    pub(crate) sent: Arc<Mutex<Option<Message>>>,
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Fake {
@@ -27,7 +35,13 @@ impl Fake {
 
     pub(crate) fn with_fidelity(capability: Capability, fidelity: Fidelity) -> Arc<Self> {
         let profile = Profile::new("fake", "here", capability, fidelity);
-        Arc::new(Self { profile, calls: AtomicUsize::new(0), outcome: Arc::default() })
+        Arc::new(Self {
+            profile,
+            calls: AtomicUsize::new(0),
+            outcome: Arc::default(),
+            sent: Arc::default(),
+            memory: Arc::default(),
+        })
     }
 
     pub(crate) fn calls(&self) -> usize {
@@ -69,12 +83,14 @@ impl Transport for Fake {
 
     async fn publish(&self, _to: &Target, message: Message, options: PublishOptions) -> Result<Receipt> {
         self.called();
-        Ok(receipt(&message, options.confirm))
+        let receipt = receipt(&message, options.confirm);
+        *self.sent.lock().unwrap() = Some(message);
+        Ok(receipt)
     }
 
     async fn consume(&self, _from: &Intake, _options: ConsumeOptions) -> Result<Incoming<Delivery>> {
         self.called();
-        Ok(Incoming::new(Endless { outcome: self.outcome.clone() }))
+        Ok(Incoming::new(Endless { outcome: self.outcome.clone(), sent: self.sent.clone() }))
     }
 
     async fn subscribe(&self, _topic: &Name, _options: SubscribeOptions) -> Result<Incoming<Message>> {
@@ -104,6 +120,10 @@ impl Transport for Fake {
     async fn drain(&self, _within: Duration) -> DrainReport {
         DrainReport::default()
     }
+
+    fn parts(&self) -> Option<Arc<dyn PartStore>> {
+        Some(self.memory.clone())
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +142,7 @@ impl<T> Source<T> for Nothing {
 #[derive(Debug)]
 struct Endless {
     outcome: Arc<Mutex<String>>,
+    sent: Arc<Mutex<Option<Message>>>,
 }
 
 impl Source<Delivery> for Endless {
@@ -129,7 +150,8 @@ impl Source<Delivery> for Endless {
         let hold = Arc::new(Recorder { outcome: self.outcome.clone() });
         let queue = Name::new("q").unwrap();
         let terms = LeaseTerms::Timed(Duration::from_secs(1));
-        Poll::Ready(Ok(Arrival::Item(Delivery::new(Message::new("x"), queue, 1, terms, hold))))
+        let message = self.sent.lock().unwrap().clone().unwrap_or_else(|| Message::new("x"));
+        Poll::Ready(Ok(Arrival::Item(Delivery::new(message, queue, 1, terms, hold))))
     }
     fn set_credit(&mut self, _credit: u32) -> Result<()> {
         Ok(())
