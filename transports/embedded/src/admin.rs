@@ -1,5 +1,7 @@
 //! The desk.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use polybus_contract::{
     Admin, Browse, Browsed, Intake, Kind, Message, MessageId, Name, Object, Operation, Page, Place, Purged,
@@ -151,8 +153,8 @@ fn intake_of(name: &str) -> Option<Intake> {
     }
 }
 
-fn browsed(seen: &polybus_queue::Seen<'_, Message>, intake: &Name) -> Browsed {
-    let mut message = seen.payload.clone();
+fn browsed(seen: &polybus_queue::Seen<'_, Arc<Message>>, intake: &Name) -> Browsed {
+    let mut message = Message::clone(seen.payload);
     let attempts = seen.death.map_or(seen.attempts, |death| death.attempts);
     if let Some(death) = seen.death {
         message = message.with_death(death_of(death, intake));

@@ -21,6 +21,7 @@ use crate::codec::Messages;
 use crate::config::Config;
 use crate::consume::Reader;
 use crate::journal::{BusLog, Store};
+use crate::parts::Parts;
 use crate::request::Call;
 use crate::subscribe::TopicSide;
 
@@ -34,7 +35,10 @@ pub(crate) struct Bus {
     pub(crate) profile: Profile,
     /// Where it keeps its journal; `None`: it keeps none.
     pub(crate) store: Option<Store>,
+    /// The parts of large bodies.
+    pub(crate) parts: Arc<Parts>,
     start: Instant,
+    coarse_start: u64,
     state: Mutex<State>,
     alarm: Arc<Notify>,
     /// Senders wait here for room in any queue, and are counted so that nobody is told in vain.
@@ -51,39 +55,54 @@ pub(crate) const fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos() as u64)
 }
 
-/// How long the wall clock is extrapolated from the monotonic one before it is read again.
-const WALL_AGE: Duration = Duration::from_millis(5);
-
-/// One reading of the wall clock, in Unix milliseconds, and when it was taken.
-#[derive(Debug, Default)]
-struct Wall {
-    unix_ms: u64,
-    read_at: Option<Duration>,
+/// The wall clock in Unix milliseconds.
+fn unix_ms() -> u64 {
+    u64::try_from(UnixMillis::now().0).unwrap_or(0)
 }
 
-impl Wall {
-    /// Expiry needs milliseconds, not a system clock read for every message.
-    fn at(&mut self, now: Duration) -> u64 {
-        let age = self.read_at.and_then(|read_at| now.checked_sub(read_at)).filter(|age| *age < WALL_AGE);
-        if let Some(age) = age {
-            return self.unix_ms + u64::from(age.subsec_millis());
-        }
-        self.unix_ms = u64::try_from(UnixMillis::now().0).unwrap_or(0);
-        self.read_at = Some(now);
-        self.unix_ms
+/// Clocks as of the last tick of the system's timer, 10 ms old at most: a fifth of the cost of a reading.
+#[cfg(target_os = "linux")]
+mod coarse {
+    use rustix::time::{ClockId, clock_gettime};
+
+    fn nanos(clock: ClockId) -> u64 {
+        let at = clock_gettime(clock);
+        let seconds = u64::try_from(at.tv_sec).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(at.tv_nsec).unwrap_or(0))
+    }
+
+    pub(super) fn unix_ms() -> u64 {
+        nanos(ClockId::RealtimeCoarse) / 1_000_000
+    }
+
+    /// Since some time in the past.
+    pub(super) fn steady() -> u64 {
+        nanos(ClockId::MonotonicCoarse)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod coarse {
+    pub(super) use super::unix_ms;
+
+    pub(super) fn steady() -> u64 {
+        static START: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        super::nanos(START.elapsed())
     }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    wall: Wall,
-    pub(crate) engine: Engine<Message, BusLog>,
+    pub(crate) engine: Engine<Arc<Message>, BusLog>,
     /// Queues by name as they were last found; an entry that is out of date is found anew.
     routes: FxHashMap<Name, QueueId>,
     /// Readers with credit that found nothing ready.
     waiting: FxHashMap<QueueId, VecDeque<Arc<Reader>>>,
     /// Readers parked for want of credit. A settle wakes them itself; a lease that ends does not know its reader.
     starved: Vec<Arc<Reader>>,
+    /// Readers that may hold acks the engine has not heard of yet.
+    deferring: Vec<Arc<Reader>>,
     pub(crate) topics: FxHashMap<Name, TopicSide>,
     pub(crate) calls: FxHashMap<u64, Arc<Call>>,
     pub(crate) calls_made: u64,
@@ -134,8 +153,10 @@ impl Bus {
         Arc::new(Self {
             profile: crate::capability::profile(&config, instance),
             store: config.directory.as_deref().map(Store::new),
+            parts: Parts::new(&config),
             config,
             start: Instant::now(),
+            coarse_start: coarse::steady(),
             state: Mutex::default(),
             alarm: Arc::default(),
             room: Notify::new(),
@@ -153,6 +174,12 @@ impl Bus {
         now
     }
 
+    /// The time since the start as the system's timer has it, and no less than the clock last said to anybody.
+    #[inline]
+    pub(crate) fn about_now(&self) -> u64 {
+        coarse::steady().saturating_sub(self.coarse_start).max(self.last_reading())
+    }
+
     /// What the clock last said to anybody, in nanoseconds since the start: never ahead, and no older than the last
     /// thing done on this bus.
     pub(crate) fn last_reading(&self) -> u64 {
@@ -161,8 +188,7 @@ impl Bus {
 
     /// Both clocks, now.
     pub(crate) fn now(&self) -> Now {
-        let since_start = self.since_start();
-        Now::new(since_start, self.lock().wall.at(since_start))
+        Now::new(self.since_start(), unix_ms())
     }
 
     /// The engine's side of the journal, when nobody else has the bus any more.
@@ -179,16 +205,47 @@ impl Bus {
 
     /// Looks at the state without changing it.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.lock())
+        let mut state = self.lock();
+        state.hear_acks();
+        look(&state)
     }
 
     /// Does `work` under the lock, then wakes whom it concerns.
     pub(crate) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut State, Now, &mut Wakes) -> T) -> T {
-        let since_start = self.since_start();
+        self.work(self.now(), |state, now, wakes| {
+            state.hear_acks();
+            work(state, now, wakes)
+        })
+    }
+
+    /// As [`Self::with`], for one reader that takes: acks of others that the engine has not heard of may wait, unless
+    /// a lease may have ended meanwhile.
+    pub(crate) fn with_taker<T>(
+        self: &Arc<Self>,
+        reader: &Reader,
+        work: impl FnOnce(&mut State, Now, &mut Wakes) -> T,
+    ) -> T {
+        self.work(self.now(), |state, now, wakes| {
+            if state.engine.next_event_at().is_some_and(|at| at <= now.since_start) {
+                state.hear_acks();
+            } else {
+                reader.tell_acks(state);
+            }
+            work(state, now, wakes)
+        })
+    }
+
+    /// As [`Self::with`], for what only adds messages and for which the monotonic clock does not matter: no lease ends
+    /// in it, and no exact clock is read.
+    pub(crate) fn with_sender<T>(self: &Arc<Self>, work: impl FnOnce(&mut State, Now, &mut Wakes) -> T) -> T {
+        self.work(Now::new(Duration::from_nanos(self.last_reading()), coarse::unix_ms()), work)
+    }
+
+    #[inline]
+    fn work<T>(self: &Arc<Self>, now: Now, work: impl FnOnce(&mut State, Now, &mut Wakes) -> T) -> T {
         let mut wakes = Wakes::default();
         let done = {
             let mut state = self.lock();
-            let now = Now::new(since_start, state.wall.at(since_start));
             let done = work(&mut state, now, &mut wakes);
             state.after(self, now, &mut wakes);
             done
@@ -279,6 +336,26 @@ impl State {
     /// Lists a reader that found nothing, to be woken when something is there.
     pub(crate) fn wait(&mut self, queue: QueueId, reader: Arc<Reader>) {
         self.waiting.entry(queue).or_default().push_back(reader);
+    }
+
+    /// Lists a reader whose acks may come later than they are made.
+    pub(crate) fn defer(&mut self, reader: Arc<Reader>) {
+        self.deferring.push(reader);
+    }
+
+    /// From now on this reader's acks come at once.
+    pub(crate) fn stop_deferring(&mut self, reader: &Arc<Reader>) {
+        reader.end_deferring(self);
+        self.deferring.retain(|other| !Arc::ptr_eq(other, reader));
+    }
+
+    /// Before anything that could end a lease, or show one: all acks made so far reach the engine, and later ones wait
+    /// for the lock.
+    #[inline]
+    fn hear_acks(&mut self) {
+        while let Some(reader) = self.deferring.pop() {
+            reader.end_deferring(self);
+        }
     }
 
     /// Lists a reader that has no credit, in case a lease of its ends.

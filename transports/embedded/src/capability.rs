@@ -10,8 +10,7 @@ use crate::config::{Config, Sync};
 ///
 /// Without a directory everything is in memory: its durability is [`Durability::Volatile`], and attempts are
 /// forgotten with the messages they belong to. With one it is [`Durability::Disk`], or [`Durability::Process`] where
-/// the journal is only synced from time to time. Large bodies beside the queue are not offered: there is no place
-/// beside it.
+/// the journal is only synced from time to time. Large bodies lie in files, beside the journal or nameless.
 #[must_use]
 pub fn capability() -> Capability {
     of(&Config { directory: Some(PathBuf::new()), ..Config::default() })
@@ -48,13 +47,13 @@ pub(crate) fn of(config: &Config) -> Capability {
         reply_confirm: true,
         reply_stream: true,
         scatter: true,
+        large_body: true,
         inspect: true,
         browse_ready: true,
         browse_dead: true,
         purge: true,
         redrive: true,
         remove: true,
-        durability: durability(config),
         settle: SettleGrade::Confirmed,
         attempts: if config.directory.is_some() { AttemptGrade::Counted } else { AttemptGrade::Volatile },
         lease: LeaseGrade::Timed,
@@ -62,7 +61,7 @@ pub(crate) fn of(config: &Config) -> Capability {
         max_message: Some(config.max_message),
         max_priority: u8::MAX,
         dedup_window: config.dedup_window,
-        ..Capability::default()
+        ..Capability::default().surviving(durability(config))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Messages as the journal keeps them: every property, byte for byte.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use polybus_contract::{Death, Headers, Message, MessageId, Name, Reason, ReplyTo, UnixMillis, Value};
 use polybus_queue::journal::{Codec, Decoder, Encoder};
@@ -26,8 +28,8 @@ fn is_flat_enough(value: &Value, left: usize) -> bool {
     }
 }
 
-impl Codec<Message> for Messages {
-    fn encode(&self, message: &Message, to: &mut Encoder<'_>) {
+impl Codec<Arc<Message>> for Messages {
+    fn encode(&self, message: &Arc<Message>, to: &mut Encoder<'_>) {
         to.maybe(message.id(), |to, id| put_id(id, to));
         to.flag(message.id_is_derived());
         to.maybe(message.priority(), Encoder::byte);
@@ -45,7 +47,7 @@ impl Codec<Message> for Messages {
         to.raw(message.body().as_bytes().map_or(&[], |bytes| bytes));
     }
 
-    fn decode(&self, from: &mut Decoder<'_>) -> Option<Message> {
+    fn decode(&self, from: &mut Decoder<'_>) -> Option<Arc<Message>> {
         let mut message = Message::new(Bytes::new());
         let id = from.maybe(take_id)?;
         message = match (id, from.flag()?) {
@@ -65,10 +67,12 @@ impl Codec<Message> for Messages {
         message = set(message, from.maybe(take_death)?, Message::with_death);
         message = message.with_headers(take_headers(from)?);
         let carried = take_headers(from)?;
+        // The body first: another body takes the manifest of a large one away.
+        message = message.with_body(Bytes::copy_from_slice(from.rest()));
         if !carried.is_empty() {
             *message.carried_mut() = carried;
         }
-        Some(message.with_body(Bytes::copy_from_slice(from.rest())))
+        Some(Arc::new(message))
     }
 }
 
@@ -241,9 +245,9 @@ mod tests {
 
     use super::*;
 
-    fn round(message: &Message) -> Option<Message> {
+    fn round(message: &Message) -> Option<Arc<Message>> {
         let mut bytes = Vec::new();
-        Messages.encode(message, &mut Encoder::new(&mut bytes));
+        Messages.encode(&Arc::new(message.clone()), &mut Encoder::new(&mut bytes));
         let mut from = Decoder::new(&bytes);
         Messages.decode(&mut from).filter(|_| from.is_empty())
     }
@@ -343,7 +347,7 @@ mod tests {
         #[test]
         fn cut_messages_are_no_panic(message in message(), cut in any::<prop::sample::Index>()) {
             let mut bytes = Vec::new();
-            Messages.encode(&message, &mut Encoder::new(&mut bytes));
+            Messages.encode(&Arc::new(message), &mut Encoder::new(&mut bytes));
             let _ = Messages.decode(&mut Decoder::new(&bytes[..cut.index(bytes.len())]));
         }
     }

@@ -20,6 +20,7 @@ pub const SCHEME: &str = "embedded";
 /// - `max_message=BYTES`: the largest message; default 256 MiB;
 /// - `dedup_window=SECONDS`: how long a repeated send of one id is recognised; default 0, not at all;
 /// - `dedup_keys=NUMBER`: how many ids a queue remembers for that at most; default 100,000;
+/// - `parts=BYTES`: the room for large bodies, all together; default 16 GiB;
 /// - `sync=always|MILLISECONDS`: when the journal is synced to the disk, see [`Sync`]; default `always`;
 /// - `segment=BYTES`: the size of the journal's files, of which there are at least two; default 16 MiB;
 /// - `damaged=refuse|set-aside`: what to do about a journal that cannot be read to its end, see [`Damaged`];
@@ -37,6 +38,8 @@ pub struct Config {
     pub dedup_window: Option<Duration>,
     /// Ids that a queue remembers at most.
     pub dedup_keys: usize,
+    /// The room for large bodies in bytes, all together.
+    pub parts: u64,
     /// The directory of the journal; `None`: everything is in memory.
     pub directory: Option<PathBuf>,
     /// When the journal is synced.
@@ -67,6 +70,7 @@ impl Default for Config {
             max_message: 256 << 20,
             dedup_window: None,
             dedup_keys: 100_000,
+            parts: 16 << 30,
             directory: None,
             sync: Sync::Always,
             segment: Options::default().segment,
@@ -132,14 +136,17 @@ impl Config {
             "max_message" if number > 0 => self.max_message = number,
             "dedup_window" => self.dedup_window = (number > 0).then(|| Duration::from_secs(number)),
             "dedup_keys" if number > 0 => self.dedup_keys = usize::try_from(number).unwrap_or(usize::MAX),
+            "parts" if number > 0 => self.parts = number,
             "sync" if number > 0 => self.sync = Sync::Every(Duration::from_millis(number)),
             "segment" if (MIN_SEGMENT..=MAX_SEGMENT).contains(&number) => self.segment = number,
             "segment" => return Err(wrong(option, "it is from 65536 to 1073741824")),
-            "max_message" | "dedup_keys" | "sync" => return Err(wrong(option, "the value must not be zero")),
+            "max_message" | "dedup_keys" | "parts" | "sync" => {
+                return Err(wrong(option, "the value must not be zero"));
+            }
             _ => {
                 return Err(wrong(
                     option,
-                    "known are max_message, dedup_window, dedup_keys, sync, segment and damaged",
+                    "known are max_message, dedup_window, dedup_keys, parts, sync, segment and damaged",
                 ));
             }
         }

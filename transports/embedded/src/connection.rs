@@ -16,6 +16,7 @@ use crate::bus::{Bus, State};
 use crate::config::Config;
 use crate::consume::Reader;
 use crate::error::closed;
+use crate::journal::Store;
 use crate::request::Caller;
 use crate::subscribe::Subscription;
 
@@ -38,7 +39,7 @@ pub(crate) struct Handle {
     readers: Mutex<Vec<Arc<Reader>>>,
     subscriptions: Mutex<Vec<Arc<Subscription>>>,
     callers: Mutex<Vec<Weak<Caller>>>,
-    /// Deliveries settled with success. Written under the bus's lock.
+    /// Deliveries settled with success.
     settled: AtomicU64,
     /// A delivery came back while somebody drains.
     idle: Notify,
@@ -160,9 +161,9 @@ impl Handle {
         }
     }
 
-    /// A delivery was settled with success. Called under the bus's lock, so nobody else counts at the same time.
+    /// A delivery was settled with success.
     pub(crate) fn count_settled(&self) {
-        self.settled.store(self.settled.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.settled.fetch_add(1, Ordering::Release);
     }
 
     /// A delivery is out of somebody's hands: a drain may be waiting for that.
@@ -179,6 +180,7 @@ impl Handle {
     pub(crate) fn health(&self) -> Health {
         let link = self.link();
         let mut health = Health { link, counters: self.counters(), ..Health::default() };
+        health.notes.extend(self.bus.store.as_ref().and_then(Store::note));
         let readers = locked(&self.readers).clone();
         let now = self.bus.since_start();
         self.bus.look(|state| {

@@ -58,11 +58,16 @@ struct Inner {
     syncing: Option<Reached>,
     /// When it last took something or found nothing, since the bus's start.
     moved: Duration,
+    /// Acks that were good when they were made and of which the engine has not heard.
+    acked: Vec<Token>,
+    /// Acks may be put there. While this holds no lease of this reader can have been taken away unless its time is
+    /// over: whatever else does that ends the deferring first, under both locks.
+    defers: bool,
 }
 
 struct Raw {
     token: Token,
-    message: Message,
+    message: Arc<Message>,
     attempt: u32,
     /// When its lease ends, in nanoseconds since the bus's start.
     until: u64,
@@ -259,13 +264,13 @@ impl Reader {
     fn delivery(self: &Arc<Self>, raw: Raw) -> Delivery {
         // One task at a time polls a stream.
         self.arrived.store(self.arrived.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let hold = Arc::new(Held { reader: self.clone(), token: raw.token });
+        let hold = Arc::new(Held { reader: self.clone(), token: raw.token, until: raw.until });
         Delivery::new(raw.message, self.queue.clone(), raw.attempt, LeaseTerms::Timed(self.lease), hold)
     }
 
     /// Takes what is ready, within credit and a fair share; with nothing there, waits to be woken.
     fn fill(self: &Arc<Self>, waker: &Waker) -> Filled {
-        self.bus().with(|state, now, wakes| {
+        self.bus().with_taker(self, |state, now, wakes| {
             if self.group
                 && let Ok(missed @ 1..) = state.engine.take_gap(self.consumer.queue())
             {
@@ -280,7 +285,7 @@ impl Reader {
         })
     }
 
-    fn take(&self, state: &mut State, now: Now) -> usize {
+    fn take(self: &Arc<Self>, state: &mut State, now: Now) -> usize {
         let share = state.engine.fair_share(self.consumer.queue()).min(BATCH);
         let until = nanos(now.since_start.saturating_add(self.lease));
         let mut inner = self.inner();
@@ -289,11 +294,17 @@ impl Reader {
         let taken = state.engine.take_up_to(self.consumer, share, now, |handed, journal| {
             let mut message = handed.payload.clone();
             if let Some(death) = handed.death {
-                message = message.with_death(death_of(death, &self.queue));
+                let of_life = Arc::unwrap_or_clone(message);
+                message = Arc::new(of_life.with_death(death_of(death, &self.queue)));
             }
             let (token, attempt, position) = (handed.token, handed.attempt, journal_position(journal));
             buffer.push_back(Raw { token, message, attempt, until, position });
         });
+        // A journal must have an ack before it counts, so there each comes at once.
+        if !inner.defers && matches!(taken, Ok(1..)) && self.bus().store.is_none() {
+            inner.defers = true;
+            state.defer(self.clone());
+        }
         taken.unwrap_or_else(|refusal| {
             let gone = refused(refusal, Operation::Consume, &self.intake);
             inner.end.get_or_insert(End::Failed(gone));
@@ -302,6 +313,8 @@ impl Reader {
     }
 
     fn park(self: &Arc<Self>, state: &mut State, now: Now, waker: &Waker) -> Filled {
+        // Who waits for credit must learn of the ack that brings it, and who waits for messages may wait for long.
+        state.stop_deferring(self);
         let mut inner = self.inner();
         if inner.end.is_some() {
             return Filled::Some;
@@ -422,9 +435,42 @@ impl Reader {
         Some(held.saturating_sub(u32::try_from(self.inner().buffer.len()).unwrap_or(u32::MAX)))
     }
 
+    /// Notes an ack that the engine hears of when this reader takes more, or when anybody could tell the difference.
+    /// So most acks do without the lock that senders need. The timer ends a lease that is over, and with it the
+    /// deferring, so the time that is looked at here may lag a little: nobody else has the message until then.
+    fn ack_later(&self, token: Token, until: u64) -> bool {
+        let now = self.bus().about_now();
+        let mut inner = self.inner();
+        let later = inner.defers && until > now && inner.acked.len() < BATCH;
+        if later {
+            inner.acked.push(token);
+            self.handle.count_settled();
+        }
+        later
+    }
+
+    /// Tells the engine of all acks until now.
+    pub(crate) fn tell_acks(&self, state: &mut State) {
+        let mut inner = self.inner();
+        for token in inner.acked.drain(..) {
+            // It was good when it was made, which the time zero stands for, and no lease has been taken away since.
+            let _ = state.engine.ack(token, Now::default());
+        }
+    }
+
+    /// Tells the engine of all acks until now, and makes later ones wait for the bus's lock.
+    pub(crate) fn end_deferring(&self, state: &mut State) {
+        self.inner().defers = false;
+        self.tell_acks(state);
+    }
+
     /// The most frequent settle, and the one after which nobody but this reader has anything to do.
-    fn ack(&self, token: Token) -> Result<u64, polybus_queue::Error> {
+    fn ack(&self, token: Token, until: u64) -> Result<u64, polybus_queue::Error> {
+        if self.ack_later(token, until) {
+            return Ok(0);
+        }
         let (acked, starved) = self.bus().briefly(|state, now| {
+            self.tell_acks(state);
             let acked = state.engine.ack(token, now).map(|()| state.position());
             (acked, self.settled(acked.is_ok()))
         });
@@ -443,9 +489,9 @@ impl Reader {
     }
 
     /// Settles; answers where the journal has it.
-    fn settle(&self, token: Token, outcome: Outcome) -> Result<u64> {
+    fn settle(&self, token: Token, until: u64, outcome: Outcome) -> Result<u64> {
         let settled = match outcome {
-            Outcome::Ack => self.ack(token),
+            Outcome::Ack => self.ack(token, until),
             outcome => self.bus().with(|state, now, wakes| {
                 let settled = settle_with(state, token, outcome, now).map(|()| state.position());
                 if self.settled(settled.is_ok()) {
@@ -474,9 +520,9 @@ fn settle_with(
                 Keep::Body => polybus_queue::Keep::Whole,
                 Keep::Nothing => polybus_queue::Keep::Nothing,
                 Keep::Substitute(body) => {
-                    let message = state.engine.peek(token, now)?.clone().with_body(body);
+                    let message = Message::clone(state.engine.peek(token, now)?).with_body(body);
                     let size = message.size();
-                    polybus_queue::Keep::Substitute(message, size)
+                    polybus_queue::Keep::Substitute(Arc::new(message), size)
                 }
             };
             Engine::Reject { reason: reason_word(&reason), error, keep }
@@ -518,6 +564,8 @@ pub(crate) fn death_of(death: &polybus_queue::Death, intake: &Name) -> Death {
 struct Held {
     reader: Arc<Reader>,
     token: Token,
+    /// When its lease ends unless it is renewed, in nanoseconds since the bus's start.
+    until: u64,
 }
 
 impl fmt::Debug for Held {
@@ -529,7 +577,7 @@ impl fmt::Debug for Held {
 #[async_trait]
 impl Hold for Held {
     fn settle(self: Arc<Self>, outcome: Outcome) -> Settling {
-        match self.reader.settle(self.token, outcome) {
+        match self.reader.settle(self.token, self.until, outcome) {
             Ok(position) if position > self.reader.bus().reached() => {
                 Settling::waiting(async move { self.reader.bus().safe(position, Operation::Settle).await })
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use polybus_contract::{Error, Kind, Name, Operation, Result, Status, TopicGrade};
+use polybus_contract::{Error, Kind, Message, Name, Operation, Result, Status, TopicGrade};
 use polybus_queue::Snapshot;
 use polybus_queue::journal::{
     Directory, DirectoryError, Log, OpenError, Opened, Options, Recovered, WriteError, Writer,
@@ -56,6 +56,14 @@ impl Store {
     /// What the opening found; `None`: it is not open yet.
     pub(crate) fn recovered(&self) -> Option<Recovered> {
         self.opening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was kept and what was not, if the opening did not find everything whole.
+    pub(crate) fn note(&self) -> Option<String> {
+        // An opening under way has found nothing yet, and nobody waits for it here.
+        let opening = self.opening.try_lock().ok()?;
+        let found = opening.as_ref().filter(|found| found.cut.is_some() || found.set_aside.is_some())?;
+        Some(format!("the journal in {}: {found}", self.directory.display()))
     }
 
     /// Waits until a position is safe, at most `within`.
@@ -132,7 +140,7 @@ impl Bus {
     }
 
     /// Takes in what was found, and starts to write.
-    fn begin(self: &Arc<Self>, opened: Opened<polybus_contract::Message, Messages, Directory>) {
+    fn begin(self: &Arc<Self>, opened: Opened<Arc<Message>, Messages, Directory>) {
         let Some(store) = &self.store else { return };
         let Opened { engine, log, writer, .. } = opened;
         store.progress.advance(writer.reached().durable);
@@ -178,7 +186,7 @@ impl Bus {
     }
 }
 
-fn options(config: &Config) -> Options {
+pub(crate) fn options(config: &Config) -> Options {
     let waiting = Options::default().waiting.max(config.max_message);
     Options { segment: config.segment, damaged: config.damaged, waiting }
 }

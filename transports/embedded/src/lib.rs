@@ -10,8 +10,8 @@
 //!
 //! What it can do: work queues with timed leases, counted attempts, delays, priorities, expiry and dead letters;
 //! topics with ephemeral subscriptions and durable groups; requests with one reply, a stream of replies, or the
-//! replies of all subscribers; the whole desk. What it cannot: reach
-//! another process, carry large bodies beside the queue, prove who sent a message. See [`capability()`].
+//! replies of all subscribers; large bodies, in files; the whole desk. What it cannot: reach another process, prove who
+//! sent a message. See [`capability()`].
 //!
 //! It needs a Tokio runtime with time enabled, for one timer per bus.
 //!
@@ -43,7 +43,9 @@ mod config;
 mod connection;
 mod consume;
 mod error;
+mod examine;
 mod journal;
+mod parts;
 mod progress;
 mod publish;
 mod request;
@@ -57,17 +59,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{
-    Admin, ConsumeOptions, Declared, Delivery, DrainReport, Health, Incoming, Intake, Message, Name,
-    Operation, Profile, PublishOptions, Receipt, Reply, ReplyOptions, ReplyTo, RequestOptions, Result,
-    SubscribeOptions, Target, Topology, Transport,
+    Admin, ConsumeOptions, Declared, Delivery, DrainReport, Finding, Health, Incoming, Intake, Message, Name,
+    Operation, PartStore, Plan, Profile, PublishOptions, Receipt, Reply, ReplyOptions, ReplyTo,
+    RequestOptions, Result, SubscribeOptions, Target, Topology, Transport,
 };
 
 pub use capability::capability;
 pub use config::{Config, SCHEME, Sync};
+pub use examine::DIAGNOSES;
 pub use polybus_queue::journal::{Cut, Damage, Damaged, Recovered};
 
 use connection::Handle;
-use publish::Publishing;
+use publish::{Publishing, with_id};
 
 /// A handle on an embedded bus.
 ///
@@ -154,7 +157,7 @@ impl Transport for Embedded {
         'bus: 'call,
         'to: 'call,
     {
-        Box::pin(Publishing::new(&self.handle, to, message, options))
+        Box::pin(Publishing::new(&self.handle, to, with_id(message), options))
     }
 
     async fn consume(&self, from: &Intake, options: ConsumeOptions) -> Result<Incoming<Delivery>> {
@@ -194,6 +197,17 @@ impl Transport for Embedded {
 
     fn admin(&self) -> Option<&dyn Admin> {
         Some(self)
+    }
+
+    /// Looks over the directory of the journal as it is on the disk, without opening the bus.
+    async fn examine(&self, _plan: &Plan) -> Vec<Finding> {
+        let bus = self.handle.bus.clone();
+        // A look that panics has found nothing.
+        tokio::task::spawn_blocking(move || bus.examine()).await.unwrap_or_default()
+    }
+
+    fn parts(&self) -> Option<Arc<dyn PartStore>> {
+        Some(Arc::new(parts::Store(self.handle.bus.parts.clone())))
     }
 
     async fn health_changed(&self) {

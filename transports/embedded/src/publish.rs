@@ -13,7 +13,7 @@ use polybus_contract::{
 use polybus_queue::{Accepted, Envelope, Error as Refusal, Key, Now, QueueId};
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Bus, State};
+use crate::bus::{Bus, State, Wakes};
 use crate::codec::can_keep;
 use crate::connection::Handle;
 use crate::error::{refuse, refused};
@@ -29,7 +29,7 @@ pub(crate) struct Publishing<'call> {
 
 enum Stage<'call> {
     /// Nothing has happened yet.
-    New(Message),
+    New(Arc<Message>),
     /// It waits for room, or for the journal.
     Waiting(Pin<Box<dyn Future<Output = Result<Receipt>> + Send + 'call>>),
     Over,
@@ -39,13 +39,13 @@ impl<'call> Publishing<'call> {
     pub(crate) fn new(
         handle: &'call Handle,
         to: &'call Target,
-        message: Message,
+        message: Arc<Message>,
         options: PublishOptions,
     ) -> Self {
         Self { handle, to, options, stage: Stage::New(message) }
     }
 
-    fn begin(&mut self, message: Message) -> Poll<Result<Receipt>> {
+    fn begin(&mut self, message: Arc<Message>) -> Poll<Result<Receipt>> {
         let (handle, to) = (self.handle, self.to);
         if handle.bus.store.is_some() {
             let options = self.options.clone();
@@ -95,19 +95,19 @@ pub(crate) enum Tried {
 
 /// What is left to do when there is room.
 pub(crate) struct Later {
-    envelope: Envelope<Message>,
+    envelope: Envelope<Arc<Message>>,
     id: MessageId,
     /// The queue, or the groups of the topic, that had no room.
     full: Vec<QueueId>,
 }
 
 impl Handle {
-    /// Publishes, if that needs no waiting.
-    pub(crate) fn try_publish(&self, to: &Target, mut message: Message, options: &PublishOptions) -> Tried {
+    /// Publishes what [`with_id`] made, if that needs no waiting.
+    pub(crate) fn try_publish(&self, to: &Target, message: Arc<Message>, options: &PublishOptions) -> Tried {
         if let Err(closed) = self.open(Operation::Publish) {
             return Tried::Done(Err(closed));
         }
-        let id = message.ensure_id().clone();
+        let id = message.id().cloned().unwrap_or_else(MessageId::fresh);
         let envelope = envelope(message, &id, options.send_number);
         let tried = match to {
             Target::Queue(queue) => self.try_send(queue, envelope, id, options),
@@ -119,19 +119,21 @@ impl Handle {
     fn try_send(
         &self,
         queue: &Name,
-        envelope: Envelope<Message>,
+        envelope: Envelope<Arc<Message>>,
         id: MessageId,
         options: &PublishOptions,
     ) -> Result<Tried, (Error, MessageId)> {
         let mut envelope = Some(envelope);
         let delay = options.delay.unwrap_or(Duration::ZERO);
         let mut found = None;
-        let sent = self.bus.with(|state, now, _| {
+        let add = |state: &mut State, now: Now, _: &mut Wakes| {
             found = state.route(queue);
             let found = found.ok_or(Refusal::NoSuchQueue)?;
             let accepted = state.engine.try_send(found, &mut envelope, delay, now)?;
             Ok((accepted, state.position()))
-        });
+        };
+        let timed = !delay.is_zero() || self.bus.config.dedup_window.is_some();
+        let sent = if timed { self.bus.with(add) } else { self.bus.with_sender(add) };
         match (sent, found, envelope) {
             (Ok((accepted, position)), ..) => {
                 Ok(self.tried(self.confirmed(id, accepted == Some(Accepted::Duplicate)), position))
@@ -148,7 +150,7 @@ impl Handle {
     fn try_announce(
         &self,
         topic: &Name,
-        envelope: Envelope<Message>,
+        envelope: Envelope<Arc<Message>>,
         id: MessageId,
         options: &PublishOptions,
     ) -> Result<Tried, (Error, MessageId)> {
@@ -190,7 +192,7 @@ impl Handle {
 
     /// In this process the bus has the message the moment it is in the engine, whatever was asked for.
     fn confirmed(&self, id: MessageId, duplicate: bool) -> Receipt {
-        let confirmed = Confirmed::new(id, self.bus.profile.capability.durability);
+        let confirmed = Confirmed::new(id, self.bus.profile.capability.durability());
         Receipt::Confirmed(if duplicate { confirmed.as_duplicate() } else { confirmed })
     }
 
@@ -198,7 +200,7 @@ impl Handle {
     pub(crate) async fn publish_journaled(
         &self,
         to: &Target,
-        message: Message,
+        message: Arc<Message>,
         options: &PublishOptions,
     ) -> Result<Receipt> {
         let until = Instant::now() + options.within;
@@ -264,7 +266,7 @@ impl Handle {
     async fn send_when_there_is_room(
         &self,
         queue: QueueId,
-        envelope: &Envelope<Message>,
+        envelope: &Envelope<Arc<Message>>,
         delay: Duration,
         until: Instant,
     ) -> Result<bool, Stop> {
@@ -326,7 +328,7 @@ struct Announced {
 fn announce_now(
     state: &mut State,
     topic: &Name,
-    envelope: &Envelope<Message>,
+    envelope: &Envelope<Arc<Message>>,
     options: &PublishOptions,
     now: Now,
 ) -> Result<Announced> {
@@ -349,8 +351,14 @@ fn announce_now(
     Ok(Announced { subscriptions, durable, refused, position: state.position() })
 }
 
+/// The message as it is kept and handed out: with an id, and shared from here on.
+pub(crate) fn with_id(mut message: Message) -> Arc<Message> {
+    message.ensure_id();
+    Arc::new(message)
+}
+
 /// The message with what the engine must know of it.
-pub(crate) fn envelope(message: Message, id: &MessageId, send: u32) -> Envelope<Message> {
+fn envelope(message: Arc<Message>, id: &MessageId, send: u32) -> Envelope<Arc<Message>> {
     let size = message.size();
     let priority = message.priority().unwrap_or(0);
     // A request is worth nothing once its caller has stopped waiting.

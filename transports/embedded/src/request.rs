@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use polybus_contract::{
-    Arrival, Confirm, Confirmed, Deadline, Durability, End, Error, Feature, Incoming, Kind, Message, Name,
-    Nobody, Operation, PublishOptions, Receipt, Replies, Reply, ReplyOptions, ReplyTo, RequestOptions,
-    Result, Source, Status, Target,
+    Arrival, Awaited, Confirm, Confirmed, Deadline, Durability, End, Error, Incoming, Kind, Message, Name,
+    Nobody, Operation, PublishOptions, Receipt, Reply, ReplyOptions, ReplyTo, RequestOptions, Result, Source,
+    Status, Target,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use crate::bus::State;
 use crate::connection::Handle;
 use crate::error::refuse;
-use crate::publish::Tried;
+use crate::publish::{Tried, with_id};
 
 /// Replies that wait for their caller at most; a faster responder waits.
 const BUFFER: usize = 1024;
@@ -82,12 +82,12 @@ impl Handle {
             .with_confirm(Confirm::WhereAble)
             .with_send_number(options.send_number)
             .with_accept_loss(options.accept_loss);
-        if let Tried::Done(sent) = self.try_publish(to, message, &publish) {
+        if let Tried::Done(sent) = self.try_publish(to, with_id(message), &publish) {
             sent.map_err(|error| as_request(&error, to))?;
         }
         let deadline = within.map(|within| Box::pin(sleep(within)));
-        let wanted = options.replies;
-        Ok(Incoming::new(Answers { caller, deadline, wanted, ended: 0, target: to.clone() }))
+        let awaited = Awaited::new(options.replies);
+        Ok(Incoming::new(Answers { caller, deadline, awaited, target: to.clone() }))
     }
 
     /// Whether anybody consumes the queue, or anybody listens to the topic.
@@ -226,9 +226,7 @@ impl Drop for Caller {
 struct Answers {
     caller: Arc<Caller>,
     deadline: Option<Pin<Box<Sleep>>>,
-    wanted: Replies,
-    /// Responders that have ended.
-    ended: u32,
+    awaited: Awaited,
     target: Target,
 }
 
@@ -257,11 +255,6 @@ impl Source<Reply> for Answers {
         if over { Poll::Ready(Err(self.timed_out())) } else { Poll::Pending }
     }
 
-    /// Replies are not settled, so there is no credit to give back.
-    fn set_credit(&mut self, _credit: u32) -> Result<()> {
-        Err(Error::unsupported(Feature::SetCredit, Operation::Credit, "a request"))
-    }
-
     fn stop(&mut self) {
         self.caller.leave(End::Stopped);
     }
@@ -270,27 +263,13 @@ impl Source<Reply> for Answers {
 impl Answers {
     /// Ends the call once all that was asked for has come.
     fn count(&mut self, reply: &Reply) {
-        if !reply.last {
-            return;
-        }
-        self.ended += 1;
-        let complete = match self.wanted {
-            Replies::One => true,
-            Replies::Many(count) => count.is_some_and(|count| self.ended >= count),
-        };
-        if complete {
+        if self.awaited.is_complete_with(reply) {
             self.caller.leave(End::Complete);
         }
     }
 
-    /// For several responders the deadline is the usual end.
     fn timed_out(&self) -> End {
-        let end = match self.wanted {
-            Replies::Many(_) => End::Complete,
-            Replies::One => {
-                End::Failed(Error::new(Kind::DeadlineExceeded, Operation::Request).with_target(&self.target))
-            }
-        };
+        let end = self.awaited.at_deadline(&self.target);
         self.caller.leave(end.clone());
         end
     }

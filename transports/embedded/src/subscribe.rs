@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use polybus_contract::{
-    Arrival, End, Error, Feature, Gap, GapCause, Incoming, Kind, Message, Name, Operation, Result, Source,
-    SubscribeOptions, TopicGrade,
+    Arrival, End, Gap, GapCause, Incoming, Kind, Message, Name, Operation, Result, Source, SubscribeOptions,
+    TopicGrade,
 };
 use tokio::task::coop;
 
@@ -36,7 +36,7 @@ pub(crate) struct Subscription {
 
 #[derive(Default)]
 struct Inner {
-    buffer: VecDeque<Message>,
+    buffer: VecDeque<Arc<Message>>,
     missed: u64,
     waker: Option<Waker>,
     end: Option<End>,
@@ -86,7 +86,7 @@ impl Subscription {
     }
 
     /// Adds a copy. At the bound the oldest goes: this reader sees a gap, nobody else notices.
-    pub(crate) fn push(&self, message: &Message) {
+    pub(crate) fn push(&self, message: &Arc<Message>) {
         let mut inner = self.inner();
         if inner.end.is_some() {
             return;
@@ -130,7 +130,8 @@ impl Subscription {
         }
         if let Some(message) = inner.buffer.pop_front() {
             self.arrived.fetch_add(1, Ordering::Relaxed);
-            return Poll::Ready(Ok(Arrival::Item(message)));
+            drop(inner);
+            return Poll::Ready(Ok(Arrival::Item(Arc::unwrap_or_clone(message))));
         }
         if let Some(end) = &inner.end {
             return Poll::Ready(Err(end.clone()));
@@ -154,11 +155,6 @@ impl Source<Message> for Messages {
             progress.made_progress();
         }
         next
-    }
-
-    /// A subscriber settles nothing, so there is no credit to give back.
-    fn set_credit(&mut self, _credit: u32) -> Result<()> {
-        Err(Error::unsupported(Feature::SetCredit, Operation::Credit, "a subscription"))
     }
 
     fn stop(&mut self) {

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use polybus_contract::{
-    Bounds, Declared, Difference, Durability, Error, Feature, Group, Kind, Operation, Overflow, Queue,
-    Result, Topic, TopicGrade, Topology,
+    Bounds, Declared, Difference, Durability, Error, Group, Kind, Operation, Overflow, Queue, Result, Topic,
+    TopicGrade, Topology,
 };
 use polybus_queue::{Bound, DedupWindow, OnExpiry, QueueOptions, WhenFull};
 
@@ -75,12 +75,7 @@ impl State {
 }
 
 fn options(queue: &Queue, config: &Config) -> Result<QueueOptions> {
-    let feature = match queue.durability {
-        None | Some(Durability::Volatile) => None,
-        Some(Durability::Process) => Some(Feature::SurvivesProcess),
-        Some(Durability::Disk) => Some(Feature::SurvivesPower),
-        Some(Durability::Replicated) => Some(Feature::Replicated),
-    };
+    let feature = queue.durability.and_then(Durability::feature);
     let capability = crate::capability::of(config);
     if let Some(feature) = feature.filter(|feature| !capability.has(*feature)) {
         return Err(Error::unsupported(feature, Operation::Declare, crate::config::SCHEME));

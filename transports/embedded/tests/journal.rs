@@ -131,7 +131,7 @@ async fn it_says_what_it_survives() {
     ] {
         let bus = bus_at(&url);
         let capability = bus.profile().capability;
-        assert_eq!((capability.durability, capability.attempts), (durability, AttemptGrade::Counted));
+        assert_eq!((capability.durability(), capability.attempts), (durability, AttemptGrade::Counted));
         declare(&bus, Queue::new(jobs()).with_durability(Durability::Process)).await;
         let disk = Topology::new().queue(Queue::new(name("d")).with_durability(Durability::Disk));
         assert_eq!(bus.declare(&disk).await.is_ok(), durability == Durability::Disk);
@@ -233,6 +233,15 @@ async fn damage_is_named_and_set_aside_only_on_demand() {
     assert_eq!(info.ready, Some(damage.messages));
     assert!(damage.messages > 0 && damage.messages < 50, "{damage}");
     assert!(directory.path().join("0000000000000001.journal.damaged").exists());
+    // Whoever runs the program is told what was kept and what was not, once.
+    let notes = bus.health().notes;
+    for word in [format!("kept {} messages", damage.messages), "cannot be used".to_owned()] {
+        assert!(notes.len() == 1 && notes[0].contains(&word), "{word}: {notes:?}");
+    }
+    drop(bus);
+    let again = bus_at(&url(&directory));
+    again.connect(Duration::from_secs(30)).await.unwrap();
+    assert!(again.health().notes.is_empty());
 }
 
 #[tokio::test]
