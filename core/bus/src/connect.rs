@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polybus_contract::{
-    Capability, Checked, DrainReport, Error, Feature, Kind, Needs, Operation, Result, Transport, Unmet,
+    Capability, Checked, Diagnosis, DrainReport, Error, Feature, Kind, Needs, Operation, Result, Transport,
+    Unmet,
 };
 
 use crate::config::redact_url;
@@ -24,6 +25,8 @@ pub struct BusKind {
     pub local: fn(url: &str) -> bool,
     /// The most it can do.
     pub capability: fn() -> Capability,
+    /// What [`Transport::examine`] looks for on it.
+    pub diagnoses: &'static [&'static Diagnosis],
     open: fn(url: &str) -> Result<Arc<dyn Transport>>,
 }
 
@@ -35,9 +38,56 @@ pub const BUSES: &[BusKind] = &[
         about: "in this process: `embedded:` is private, `embedded:NAME` shared by that name, `embedded:///DIR` kept on disk",
         local: |_| true,
         capability: polybus_embedded::capability,
+        diagnoses: polybus_embedded::DIAGNOSES,
         open: |url| polybus_embedded::Embedded::from_url(url).map(|bus| Arc::new(bus) as Arc<dyn Transport>),
     },
+    #[cfg(feature = "rabbitmq")]
+    BusKind {
+        scheme: "amqp",
+        about: "RabbitMQ: `amqp://USER@HOST:PORT/VHOST`, without encryption",
+        local: |_| false,
+        capability: polybus_rabbitmq::capability,
+        diagnoses: polybus_rabbitmq::DIAGNOSES,
+        open: open_rabbitmq,
+    },
+    #[cfg(feature = "rabbitmq")]
+    BusKind {
+        scheme: "amqps",
+        about: "RabbitMQ with TLS: `amqps://USER@HOST:PORT/VHOST?ca=FILE`",
+        local: |_| false,
+        capability: polybus_rabbitmq::capability,
+        diagnoses: polybus_rabbitmq::DIAGNOSES,
+        open: open_rabbitmq,
+    },
+    #[cfg(feature = "nats")]
+    BusKind {
+        scheme: polybus_nats::SCHEME,
+        about: "NATS with JetStream: `nats://USER:PASSWORD@HOST:PORT`, several hosts separated by commas",
+        local: |_| false,
+        capability: polybus_nats::capability,
+        diagnoses: polybus_nats::DIAGNOSES,
+        open: open_nats,
+    },
+    #[cfg(feature = "nats")]
+    BusKind {
+        scheme: polybus_nats::TLS_SCHEME,
+        about: "NATS with TLS: `nats+tls://USER:PASSWORD@HOST:PORT?ca=FILE`",
+        local: |_| false,
+        capability: polybus_nats::capability,
+        diagnoses: polybus_nats::DIAGNOSES,
+        open: open_nats,
+    },
 ];
+
+#[cfg(feature = "rabbitmq")]
+fn open_rabbitmq(url: &str) -> Result<Arc<dyn Transport>> {
+    polybus_rabbitmq::RabbitMq::from_url(url).map(|bus| Arc::new(bus) as Arc<dyn Transport>)
+}
+
+#[cfg(feature = "nats")]
+fn open_nats(url: &str) -> Result<Arc<dyn Transport>> {
+    polybus_nats::Nats::from_url(url).map(|bus| Arc::new(bus) as Arc<dyn Transport>)
+}
 
 /// A handle on a bus. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
@@ -109,6 +159,15 @@ impl Bus {
     }
 }
 
+#[cfg(all(test, feature = "embedded"))]
+impl Bus {
+    /// The same bus with something in front of it.
+    pub(crate) fn behind(mut self, wall: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>) -> Self {
+        self.transport = wall(self.transport);
+        self
+    }
+}
+
 impl BusKind {
     /// The kind of bus that `url` names.
     ///
@@ -155,7 +214,7 @@ mod tests {
 
     #[test]
     fn unknown_schemes_name_the_known_ones() {
-        for url in ["amqp://u:secret@broker.example.org/", "nonsense", "", "://"] {
+        for url in ["warp://u:secret@broker.example.org/", "nonsense", "", "://"] {
             let error = Bus::open(url).unwrap_err();
             assert_eq!(error.kind(), Kind::Configuration);
             assert!(error.to_string().contains("embedded:"), "{error}");

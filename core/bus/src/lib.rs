@@ -10,14 +10,27 @@ pub mod frame;
 mod client;
 mod clock;
 mod connect;
+pub mod examine;
+mod large;
 pub mod log;
+mod outage;
 mod service;
+#[cfg(feature = "http")]
+mod status;
+mod trace;
 mod worker;
 
 pub use async_trait::async_trait;
-pub use client::{Call, CallError, Called, Client};
+pub use client::{Call, CallError, Called, Client, Seen};
 pub use clock::{BadSourceDate, output_time};
 pub use connect::{BUSES, Bus, BusKind, CONNECT_WITHIN, connect};
+pub use large::{Content, Outbox};
+pub use outage::{is_away, pause};
 pub use polybus_contract::*;
 pub use service::{DeadLetterPolicy, Server, Service, ServiceRequest};
-pub use worker::{Abandoned, Handler, Job, Phase, Shutdown, ShutdownTrigger, Verdict, Worker};
+#[cfg(feature = "http")]
+pub use status::{ServiceStatus, StatusPages};
+pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
+pub use worker::{
+    Abandoned, Handler, Job, Observer, Phase, Shutdown, ShutdownTrigger, Verdict, WorkEnd, WorkEvent, Worker,
+};

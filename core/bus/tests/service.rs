@@ -7,7 +7,8 @@ use std::time::Duration;
 use polybus::frame::{Answer, Appdata, Frame, Identity, ProtocolVersion, Received, Refusal, RefusalCode};
 use polybus::{
     Browse, Bus, Call, CallError, Client, DeadLetterPolicy, Intake, Kind, Message, Name, Nobody, Place,
-    RequestOptions, Server, Service, ServiceRequest, Shutdown, ShutdownTrigger, TransportExt, async_trait,
+    RequestOptions, Seen, Server, Service, ServiceRequest, Shutdown, ShutdownTrigger, TransportExt,
+    async_trait,
 };
 
 struct Echo;
@@ -188,6 +189,66 @@ async fn exit_codes_of_calls_without_reply() {
     assert_eq!(other.as_str(), "0.5.5");
     let bad = stage.client().call(say("x").with_queue_base("a b")).await.unwrap_err();
     assert_eq!((bad.kind(), bad.exit_code()), (Some(Kind::InvalidName), 2));
+}
+
+#[tokio::test]
+async fn a_look_tells_who_is_there_and_which_versions_are() {
+    let stage = Stage::new(|server| server).await;
+    assert_eq!(stage.client().look("echo").await.unwrap(), Seen::Served);
+    let other = stage.client().with_protocol("0.4".parse().unwrap());
+    let error = other.look("echo").await.unwrap_err();
+    assert_eq!((error.kind(), error.exit_code()), (Some(Kind::Unroutable), 69));
+    let line = error.to_string();
+    assert!(line.contains("echo_0.4") && line.contains("there is echo_0.5.5"), "{line}");
+    // The call itself says the same.
+    assert_eq!(other.call(say("x")).await.unwrap_err().to_string(), line);
+    let nothing = stage.client().look("other").await.unwrap_err().to_string();
+    assert!(nothing.contains("other_0.5.5") && nothing.contains("nor is there"), "{nothing}");
+
+    let bus = Bus::open("embedded:").unwrap();
+    let queue = polybus::Queue::new(Stage::queue());
+    bus.transport().declare(&polybus::Topology::new().queue(queue)).await.unwrap();
+    assert_eq!(Client::new(&bus, identity()).look("echo").await.unwrap(), Seen::Unserved);
+}
+
+/// Takes a minute and a half.
+struct Long;
+
+#[async_trait]
+impl Service for Long {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    async fn serve(&self, _request: ServiceRequest) -> Result<Answer, Refusal> {
+        tokio::time::sleep(Duration::from_secs(95)).await;
+        Ok(Answer::ok("done"))
+    }
+}
+
+/// Keeps every line.
+#[derive(Debug, Default)]
+struct Lines(std::sync::Mutex<Vec<String>>);
+
+impl polybus::log::LogSink for Lines {
+    fn log(&self, _level: polybus::log::Level, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_job_is_spoken_of_every_30_s() {
+    let bus = Bus::open("embedded:").unwrap();
+    let (_trigger, shutdown) = Shutdown::manual();
+    let lines = std::sync::Arc::new(Lines::default());
+    let server = Server::new(&bus, identity(), Long).with_log(lines.clone());
+    server.declare().await.unwrap();
+    tokio::spawn(server.run(shutdown));
+    let call = say("x").with_deadline(Duration::from_secs(200));
+    assert_eq!(Client::new(&bus, identity()).call(call).await.unwrap().reply.stdout, b"done");
+    let lines = lines.0.lock().unwrap();
+    let progress: Vec<_> = lines.iter().filter(|line| line.starts_with("progress ")).collect();
+    assert_eq!(progress, ["progress seconds=30", "progress seconds=60", "progress seconds=90"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use polybus::{
     Bus, Handler, Intake, Job, Keep, Kind, Message, Name, Nobody, Place, Queue, Reason, RequestOptions,
-    Shutdown, Topology, TransportExt, Verdict, Worker, async_trait,
+    Shutdown, Topology, TraceContext, TransportExt, Verdict, Worker, async_trait,
 };
 use tokio::sync::Notify;
 
@@ -348,4 +348,87 @@ async fn g3_nobody_and_no_queue_are_told_apart() {
     let options = RequestOptions::default().with_nobody(Nobody::Fail);
     let nobody = bus.transport().call(&name("q"), Message::new("x"), options).await.unwrap_err();
     assert_eq!(nobody.kind(), Kind::NoResponder);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_beyond_its_last_attempt_is_answered_and_kept() {
+    let bus = bus();
+    let (_trigger, shutdown) = Shutdown::manual();
+    let fails = Does(|job: &Job| Verdict::Retry {
+        after: Duration::from_millis(1),
+        error: format!("attempt {} failed", job.attempt),
+    });
+    drop(spawn(Worker::new(&bus, name("q"), fails).with_max_attempts(3), &shutdown));
+    let error = loop {
+        match ask(&bus, "x").await.unwrap_err() {
+            error if error.kind() == Kind::Unroutable => tokio::task::yield_now().await,
+            error => break error,
+        }
+    };
+    assert_eq!(error.kind(), Kind::Remote);
+    assert!(error.to_string().contains("poison"), "{error}");
+    let desk = bus.transport().admin().unwrap();
+    let intake = Intake::Queue(name("q"));
+    while desk.inspect(&intake).await.unwrap().dead != Some(1) {
+        tokio::task::yield_now().await;
+    }
+    let page = desk.browse(&intake, Place::Dead, polybus::Browse::default()).await.unwrap();
+    let death = page.messages[0].message.death().unwrap().clone();
+    assert_eq!((death.reason.as_str(), death.attempts), ("attempts", 3));
+    assert_eq!(death.error.as_deref(), Some("attempt 3 failed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_workers_all_died_is_answered_by_the_next() {
+    let bus = bus();
+    let (_trigger, shutdown) = Shutdown::manual();
+    let (stuck, entered, _leave) = gate();
+    let (stuck, handler) = (Arc::new(stuck), entered);
+    let worker = |handler: Shared| Worker::new(&bus, name("q"), handler).with_max_attempts(2);
+    let first = spawn(worker(Shared(stuck.clone())), &shutdown);
+    let asked = tokio::spawn({
+        let bus = bus.clone();
+        async move {
+            while !bus.transport().admin().unwrap().list().await.is_ok_and(|queues| !queues.is_empty()) {
+                tokio::task::yield_now().await;
+            }
+            ask(&bus, "abc").await
+        }
+    });
+    handler.notified().await;
+    first.abort();
+    let second = spawn(worker(Shared(stuck.clone())), &shutdown);
+    handler.notified().await;
+    second.abort();
+    drop(spawn(worker(Shared(stuck)), &shutdown));
+    let error = asked.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("poison"), "{error}");
+}
+
+struct Shared(Arc<Gate>);
+
+#[async_trait]
+impl Handler for Shared {
+    async fn handle(&self, job: Job) -> Verdict {
+        self.0.handle(job).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_continues_the_trace_of_its_sender() {
+    let bus = bus();
+    declared(&bus).await;
+    let (_trigger, shutdown) = Shutdown::manual();
+    let tells = Does(|job: &Job| {
+        let ids = [job.trace(), TraceContext::current()].map(|trace| trace.map(|trace| trace.to_string()));
+        Verdict::Reply(Box::new(Message::new(format!("{ids:?}"))))
+    });
+    drop(spawn(Worker::new(&bus, name("q"), tells), &shutdown));
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let fidelity = bus.transport().profile().fidelity;
+    let traced = TraceContext::read(parent, Some("a=1")).unwrap().put_on(Message::new("x"), &fidelity);
+    let reply = bus.transport().call(&name("q"), traced, RequestOptions::default()).await.unwrap();
+    let told = String::from_utf8(reply.message.body().as_bytes().unwrap().to_vec()).unwrap();
+    assert_eq!(told, format!("[Some({parent:?}), Some({parent:?})]"));
+    assert_eq!(ask(&bus, "x").await.unwrap(), b"[None, None]");
 }

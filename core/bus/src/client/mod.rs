@@ -1,6 +1,8 @@
 //! The client: asks services, many calls in flight over one connection (PRISEM services specification, 5.1).
 
 mod error;
+mod look;
+mod sends;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +11,23 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use polybus_contract::{
     Deadline, Error, Feature, Kind, Message, Name, Needs, Nobody, RequestOptions, Status, Target,
-    TransportExt, UnixMillis,
+    TransportExt, UnixMillis, Upload,
 };
 use uuid::Uuid;
 
 pub use error::CallError;
+pub use look::Seen;
 
 use crate::connect::Bus;
 use crate::frame::{Appdata, DEFAULT_MAX_BYTES, Frame, Identity, ProtocolVersion, Received, Reply};
+use crate::large::{self, Content, Unread};
 use crate::log::{CallLine, Level, LogSink, NoLog};
+use crate::outage::pause;
+use crate::trace::TraceContext;
+use sends::Sends;
+
+/// Room for the properties of a request beside its frame: correlation id and content type.
+const PROPERTIES: u64 = 64;
 
 /// One call to a service.
 #[derive(Clone, Debug)]
@@ -37,6 +47,10 @@ pub struct Call {
     pub at_most_once: bool,
     /// Whether the fields are sent as they are, right or wrong.
     pub verbatim: bool,
+    /// The content of one of the fields, in parts; it is left empty among the fields.
+    pub content: Option<Content>,
+    /// Whether a standard output that comes in parts is left where it is, to be read part by part.
+    pub streamed: bool,
 }
 
 impl Call {
@@ -51,7 +65,25 @@ impl Call {
             nobody: Nobody::default(),
             at_most_once: false,
             verbatim: false,
+            content: None,
+            streamed: false,
         }
+    }
+
+    /// Sends the content of one field in parts. Without it a frame that is larger than the bus takes goes that way by
+    /// itself, where bus and servers can.
+    #[must_use]
+    pub fn with_content(mut self, content: Content) -> Self {
+        self.content = Some(content);
+        self
+    }
+
+    /// Leaves a standard output that comes in parts where it is: see [`Called::content`]. Default false: it is read into
+    /// the reply, if it is not larger than a frame may be.
+    #[must_use]
+    pub const fn with_streamed(mut self, streamed: bool) -> Self {
+        self.streamed = streamed;
+        self
     }
 
     /// Another first part of the queue's name.
@@ -98,6 +130,9 @@ pub struct Called {
     pub reply: Reply,
     /// The frame it came in.
     pub frame: Received,
+    /// What belongs to the reply and came in parts: a large standard output, of a streamed call. It goes when it was read
+    /// to its end.
+    pub content: Option<Content>,
     /// The call's correlation id, which is also the message's id.
     pub id: Uuid,
     /// From sending to reading.
@@ -116,6 +151,7 @@ pub struct Client {
     protocol: ProtocolVersion,
     max_bytes: u64,
     resend: bool,
+    trace: Option<TraceContext>,
     log: Arc<dyn LogSink>,
 }
 
@@ -129,6 +165,7 @@ impl Client {
             protocol: ProtocolVersion::default(),
             max_bytes: DEFAULT_MAX_BYTES,
             resend: true,
+            trace: None,
             log: Arc::new(NoLog),
         }
     }
@@ -147,10 +184,19 @@ impl Client {
         self
     }
 
-    /// Whether a call is sent again when the connection was lost on the way. Default true.
+    /// Whether a call waits for a bus that is away, and is sent again when the connection was lost on the way, until its
+    /// deadline. Default true.
     #[must_use]
     pub const fn with_resend(mut self, resend: bool) -> Self {
         self.resend = resend;
+        self
+    }
+
+    /// The trace that calls belong to where they are made outside of any span and any job; see [`TraceContext::current`]
+    /// and [`TraceContext::from_environment`]. Default none.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
         self
     }
 
@@ -186,54 +232,132 @@ impl Client {
         self.bus.require(&Self::needs())?;
         let began = Instant::now();
         let id = Uuid::new_v4();
-        let body = self.write(&call)?;
-        let request_bytes = body.len() as u64;
-        let reply = self.ask(&call, id, body.into(), began).await;
-        let reply_bytes = reply.as_ref().map_or(0, |body| body.len() as u64);
-        let called = reply.and_then(|body| self.read(&body)).map(|(reply, frame)| Called {
-            reply,
-            frame,
-            id,
-            elapsed: began.elapsed(),
-            request_bytes,
-            reply_bytes,
-        });
-        self.log_end(&call, id, request_bytes, began, &called);
+        let request = self.request(&call).await?;
+        let request_bytes = request.body().len();
+        let parts = request.body().as_parts().cloned();
+        let trace = TraceContext::current().or_else(|| self.trace.clone());
+        let called = match self.ask(&call, id, request, began, trace.as_ref()).await {
+            Ok(reply) => self.called(&call, id, &reply, request_bytes, began).await,
+            Err(failure) => Err(failure),
+        };
+        // Nobody sends this request again. What cannot be removed now goes when its time has passed.
+        if let Some(stored) = parts.as_ref().and_then(|parts| parts.stored()) {
+            let _ = stored.remove().await;
+        }
+        self.log_end(&call, id, request_bytes, began, trace.as_ref(), &called);
         called
     }
 
-    fn write(&self, call: &Call) -> Result<Vec<u8>, CallError> {
-        let frame =
-            Frame::request(&call.service, call.appdata.clone(), &self.identity).protocol(&self.protocol);
+    async fn called(
+        &self,
+        call: &Call,
+        id: Uuid,
+        reply: &Message,
+        request_bytes: u64,
+        began: Instant,
+    ) -> Result<Called, CallError> {
+        let reply_bytes = reply.body().len();
+        let (frame, content) = self.read(reply, call.streamed).await?;
+        let reply = match frame.reply() {
+            Some(Ok(reply)) => reply,
+            Some(Err(field)) => return Err(CallError::not_understood(&field)),
+            None => return Err(CallError::not_understood(&"it has no retcode")),
+        };
+        Ok(Called { reply, frame, content, id, elapsed: began.elapsed(), request_bytes, reply_bytes })
+    }
+
+    /// The message of a call: its frame, or its frame and a large content that lies beside the queue by then.
+    async fn request(&self, call: &Call) -> Result<Message, CallError> {
+        let (appdata, content) = if let Some(content) = &call.content {
+            (call.appdata.clone().bytes(content.field.clone(), Bytes::new()), content.clone())
+        } else {
+            let frame = self.write(call, call.appdata.clone())?;
+            match self.too_much(&frame, call) {
+                Some(split) => split,
+                None => return Ok(Message::new(frame)),
+            }
+        };
+        let frame = self.write(call, appdata)?;
+        Ok(self.stored(call, content).await?.message(frame))
+    }
+
+    /// The fields without the largest content, and that one apart, if the frame is larger than the bus takes.
+    fn too_much(&self, frame: &[u8], call: &Call) -> Option<(Appdata, Content)> {
+        let capability = self.bus.transport().lend_profile().capability;
+        let fits = capability.max_message.is_none_or(|limit| frame.len() as u64 + PROPERTIES <= limit);
+        if fits || !capability.large_body {
+            return None;
+        }
+        let (field, content, rest) = call.appdata.without_largest()?;
+        Some((rest, Content::new(field, Arc::new(content))))
+    }
+
+    /// Stored once, however often the request is sent.
+    async fn stored(&self, call: &Call, content: Content) -> Result<Content, CallError> {
+        let instance = self.bus.transport().lend_profile().instance.clone();
+        if content.parts.stored().is_some_and(|stored| stored.is_on(&instance)) {
+            return Ok(content);
+        }
+        let mut upload = self.begin_content(call).await?;
+        match upload.write_all(&*content.parts).await {
+            Ok(()) => Ok(Content::new(content.field, upload.finish().await?)),
+            Err(error) => {
+                upload.abandon().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Begins the content of a call that is written part by part; finish it, and give it to [`Call::with_content`].
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`], or [`Kind::TooLarge`] if those who serve the queue do not read parts: before anything is
+    /// sent; [`Kind::Full`], [`Kind::Disconnected`].
+    pub async fn begin_content(&self, call: &Call) -> Result<Upload, CallError> {
+        let queue = self.queue(&call.queue_base)?;
+        Ok(large::begin(&**self.bus.transport(), &queue, call.deadline).await?)
+    }
+
+    fn write(&self, call: &Call, appdata: Appdata) -> Result<Vec<u8>, CallError> {
+        let frame = Frame::request(&call.service, appdata, &self.identity).protocol(&self.protocol);
         Ok(frame.verbatim(call.verbatim).write(self.max_bytes)?)
     }
 
     /// Sends, and sends again with the same id and the old deadline while the connection is being lost.
-    async fn ask(&self, call: &Call, id: Uuid, body: Bytes, began: Instant) -> Result<Bytes, CallError> {
+    async fn ask(
+        &self,
+        call: &Call,
+        id: Uuid,
+        request: Message,
+        began: Instant,
+        trace: Option<&TraceContext>,
+    ) -> Result<Message, CallError> {
         let queue = self.queue(&call.queue_base)?;
-        let message = Message::new(body)
+        let message = request
             .with_id(id)
             .with_correlation_id(id.to_string())
             .with_content_type("application/json")
             .with_created(UnixMillis::now());
-        let mut sends = 0;
+        let message = match trace {
+            Some(trace) => trace.put_on(message, &self.bus.transport().lend_profile().fidelity),
+            None => message,
+        };
+        let mut sends = Sends::default();
         loop {
-            let options = self.options(call, sends, began)?;
+            let options = self.options(call, sends.resends, began)?;
             let failure = match self.bus.transport().call(&queue, message.clone(), options).await {
-                Ok(reply) => return Ok(reply.message.body().read(self.max_bytes).await?),
+                Ok(reply) => return Ok(reply.message),
                 Err(failure) => failure,
             };
-            if !self.resend || failure.kind() != Kind::Disconnected {
-                return Err(failure.into());
+            if !self.resend || !sends.is_worth_another(&failure) {
+                return Err(self.named_missing(call, failure).await);
             }
-            sends += 1;
-            self.log
-                .log(Level::Notice, &format!("sending again correlation_id={id} sends={sends}: {failure}"));
-            tokio::time::sleep(pause(sends)).await;
+            self.log.log(Level::Notice, &sends.line(id, &failure));
+            tokio::time::sleep(pause(sends.failures)).await;
         }
     }
 
-    fn options(&self, call: &Call, sends: u32, began: Instant) -> Result<RequestOptions, CallError> {
+    fn options(&self, call: &Call, resends: u32, began: Instant) -> Result<RequestOptions, CallError> {
         let deadline = match call.deadline {
             Deadline::Within(within) => match within.checked_sub(began.elapsed()) {
                 Some(left) if !left.is_zero() => Deadline::Within(left),
@@ -245,7 +369,7 @@ impl Client {
             .with_deadline(deadline)
             .with_nobody(call.nobody)
             .with_at_most_once(call.at_most_once)
-            .with_send_number(sends))
+            .with_send_number(resends))
     }
 
     fn too_late(&self, call: &Call) -> CallError {
@@ -257,13 +381,18 @@ impl Client {
         CallError::Bus(named.with_status(Status::Unknown))
     }
 
-    fn read(&self, body: &Bytes) -> Result<(Reply, Received), CallError> {
-        let frame =
-            Received::read(body, self.max_bytes).map_err(|fault| CallError::not_understood(&fault))?;
-        match frame.reply() {
-            Some(Ok(reply)) => Ok((reply, frame)),
-            Some(Err(field)) => Err(CallError::not_understood(&field)),
-            None => Err(CallError::not_understood(&"it has no retcode")),
+    /// The frame of a reply. A content behind it becomes part of it, unless it is read part by part.
+    async fn read(&self, reply: &Message, streamed: bool) -> Result<(Received, Option<Content>), CallError> {
+        let (frame, content) = large::read(reply, self.max_bytes).await.map_err(|unread| match unread {
+            Unread::Bus(error) => CallError::Bus(error),
+            Unread::Frame(fault) => CallError::not_understood(&fault),
+        })?;
+        match content {
+            Some(content) if !streamed => {
+                let bytes = content.read(self.max_bytes).await?;
+                Ok((frame.with_content(&content.field, &bytes), None))
+            }
+            content => Ok((frame, content)),
         }
     }
 
@@ -273,6 +402,7 @@ impl Client {
         id: Uuid,
         request_bytes: u64,
         began: Instant,
+        trace: Option<&TraceContext>,
         called: &Result<Called, CallError>,
     ) {
         let (retcode, reply_bytes) = match called {
@@ -282,6 +412,7 @@ impl Client {
                 (error.exit_code().into(), 0)
             }
         };
+        let trace_id = trace.map(TraceContext::trace_id);
         let line = CallLine {
             service: &call.service,
             side: "client",
@@ -290,17 +421,10 @@ impl Client {
             request_bytes,
             reply_bytes,
             correlation_id: &id.to_string(),
+            trace_id: trace_id.as_deref(),
         };
         self.log.log(Level::Info, &line.to_string());
     }
-}
-
-/// 0.2 s, doubled, at most 5 s, with up to a quarter of jitter so that many callers do not come back as one.
-fn pause(sends: u32) -> Duration {
-    let base = Duration::from_millis(200 << sends.saturating_sub(1).min(5)).min(Duration::from_secs(5));
-    let quarter = u64::try_from(base.as_millis() / 4).unwrap_or(0);
-    let random = u64::from(Uuid::new_v4().as_fields().0);
-    base.saturating_sub(Duration::from_millis(random % quarter.max(1)))
 }
 
 impl fmt::Debug for Client {

@@ -53,6 +53,13 @@ const fn key(
 /// All settings, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
     key("bus", &["RPC_BUS"], Kind::Url, None, "the bus to use; without it the AMQP settings apply"),
+    key(
+        "management",
+        &[],
+        Kind::Url,
+        None,
+        "management interface of the broker, for `polybus doctor`; its account may stand in it",
+    ),
     key("prefix", &[], Kind::Text, None, "tenant prefix of all names on the bus"),
     key(
         "domain",
@@ -70,15 +77,28 @@ pub const KEYS: &[Key] = &[
         "how long a call waits, in seconds; 0 for ever",
     ),
     key(
+        "connect_seconds",
+        &[],
+        Kind::Seconds,
+        Some("30"),
+        "how long a client waits for a bus that is not there, in seconds; servers and monitors wait for ever",
+    ),
+    key(
         "max_bytes",
         &[],
         Kind::Integer(1, ANY),
         Some("67108864"),
         "largest frame sent or accepted, in bytes",
     ),
-    key("durable", &[], Kind::Flag, Some("false"), "declare missing queues and exchanges durable"),
+    key(
+        "durable",
+        &[],
+        Kind::Flag,
+        None,
+        "declare missing queues and exchanges durable; else `polybus serve` declares its queues so, and old names do not",
+    ),
     key("map", &[], Kind::File, None, "default map of servers"),
-    key("tlp", &["RPC_TLP"], Kind::Tlp, None, "level of results"),
+    key("tlp", &["RPC_TLP"], Kind::Tlp, None, "whom the labels of results are for; else white"),
     key("rwfind_user", &["RPC_RWFIND_USER"], Kind::Text, None, "user word that old rwfind servers ask for"),
     key("log.exchange", &["RPC_LOGEXCHANGE", "LOGEXCHANGE"], Kind::Text, Some("logs"), "fanout of log lines"),
     key("log.level", &[], Kind::Word(&LOG_LEVELS), Some("INFO"), "least urgent lines that are logged"),

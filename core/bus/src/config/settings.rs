@@ -17,6 +17,9 @@ pub struct Settings {
     /// The bus to use; none if the AMQP settings say which.
     #[serde(default)]
     pub bus: Option<BusUrl>,
+    /// The management interface of the broker.
+    #[serde(default)]
+    pub management: Option<BusUrl>,
     /// Tenant prefix of all names on the bus.
     #[serde(default)]
     pub prefix: Option<String>,
@@ -28,10 +31,14 @@ pub struct Settings {
     /// How long a call waits; none for ever.
     #[serde(deserialize_with = "unless_zero")]
     pub timeout: Option<Duration>,
+    /// How long a client waits for a bus that is not there.
+    #[serde(rename = "connect_seconds", deserialize_with = "seconds")]
+    pub connect: Duration,
     /// Largest frame sent or accepted, in bytes.
     pub max_bytes: u64,
-    /// Declare missing queues and exchanges durable.
-    pub durable: bool,
+    /// Declare missing queues and exchanges durable; none: as the program does by itself.
+    #[serde(default)]
+    pub durable: Option<bool>,
     /// Default map of servers.
     #[serde(default)]
     pub map: Option<PathBuf>,

@@ -66,7 +66,7 @@ fn defaults_are_those_of_the_specification() {
     let Settings { bus, domain, timeout, max_bytes, durable, log, service, amqp, .. } =
         Place::new().load(Family::Prisem).settings;
     assert_eq!((bus, domain.as_str(), timeout), (None, "localdomain", Some(Duration::from_mins(30))));
-    assert_eq!((max_bytes, durable, log.exchange.as_str()), (67_108_864, false, "logs"));
+    assert_eq!((max_bytes, durable, log.exchange.as_str()), (67_108_864, None, "logs"));
     assert_eq!(log.zone(), Zone::Utc);
     assert_eq!((service.jobs, service.max_attempts), (1, 5));
     assert_eq!((service.drain, service.job_limit), (Duration::from_secs(30), Duration::from_mins(25)));

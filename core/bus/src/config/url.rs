@@ -83,7 +83,7 @@ fn without_password(scheme: &str, authority: &str) -> String {
     match user.split_once(':') {
         Some((name, _)) => format!("{name}:{HIDDEN}@{host}"),
         // Where a user has no password it is a token.
-        None if matches!(scheme, "nats" | "tls" | "ws" | "wss") => format!("{HIDDEN}@{host}"),
+        None if matches!(scheme, "nats" | "nats+tls" | "tls" | "ws" | "wss") => format!("{HIDDEN}@{host}"),
         None => format!("{user}@{host}"),
     }
 }

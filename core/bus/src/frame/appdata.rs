@@ -66,6 +66,17 @@ impl Appdata {
         self.set(key.into(), Field::Plain(spelled_out(value.into())))
     }
 
+    /// The largest content and its field, and the fields with that one left empty; none if there is no content.
+    pub(crate) fn without_largest(&self) -> Option<(String, Bytes, Self)> {
+        let contents = self.fields.iter().filter_map(|(key, field)| match field {
+            Field::Content(content) => Some((key, content)),
+            Field::Plain(_) => None,
+        });
+        let (key, content) = contents.max_by_key(|(_, content)| content.len())?;
+        let rest = self.clone().set(key.clone(), Field::Content(Bytes::new()));
+        Some((key.to_string(), content.clone(), rest))
+    }
+
     fn set(mut self, key: ByteString, field: Field) -> Self {
         self.fields.insert(key, field);
         self

@@ -38,7 +38,7 @@ pub use appdata::Appdata;
 pub use convert::{integer, unsigned};
 pub use identity::Identity;
 pub(crate) use json::decimal;
-pub use json::{Json, MAX_LEVELS, Number, Object, ParseError};
+pub use json::{Json, MAX_LEVELS, MAX_VALUES, Number, Object, ParseError};
 pub use read::{ReadFault, Received};
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Answer, BadField, RemoteError, Reply};

@@ -193,6 +193,18 @@ impl Received {
         }
     }
 
+    /// The same with this content in one of its fields.
+    #[must_use]
+    pub(crate) fn with_content(mut self, field: &str, content: &[u8]) -> Self {
+        let mut appdata = self.appdata().clone();
+        appdata.insert(field, base64::encode(content));
+        match &mut self.head.appdata {
+            Payload::Key(key) => self.frame.insert(key.clone(), appdata),
+            Payload::Generation0(own) => *own = appdata,
+        }
+        self
+    }
+
     /// True for the first design, which is only served on request.
     #[must_use]
     pub fn is_generation0(&self) -> bool {

@@ -16,11 +16,15 @@ use crate::frame::terse_text;
 /// Crates whose events are taken at every level; of all others only warnings and errors are.
 const OURS: [&str; 3] = ["polybus", "polybus_suite", "polybus_cli"];
 
+/// Crates that carry log lines themselves. What they say about a line would be the next line, without an end.
+const CARRIERS: [&str; 3] = ["lapin", "async_nats", "rustls"];
+
 /// Sends events of this process to a [`LogSink`], usually a [`LogPublisher`](super::LogPublisher).
 ///
 /// Levels become those of log lines (`TRACE` is `DEBUG`), fields follow the message as `key=value`, texts of more
 /// than 128 characters by their size and digest only, and the innermost span names the component. What the bus says
-/// while it publishes log lines is not taken, nor chatter of other crates, so that no line causes another one.
+/// while it publishes log lines is not taken, nor chatter of other crates or anything of the client libraries of brokers,
+/// so that no line causes another one.
 #[derive(Debug, Clone)]
 pub struct LogLayer {
     sink: Arc<dyn LogSink>,
@@ -43,7 +47,8 @@ impl LogLayer {
 
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         let source = metadata.target().split("::").next().unwrap_or_default();
-        *metadata.level() <= tracing::Level::WARN || self.crates.iter().any(|name| name == source)
+        let urgent = *metadata.level() <= tracing::Level::WARN && !CARRIERS.contains(&source);
+        urgent || self.crates.iter().any(|name| name == source)
     }
 }
 

@@ -84,18 +84,22 @@ pub struct CallLine<'a> {
     pub reply_bytes: u64,
     /// The call's correlation id, `-` without one.
     pub correlation_id: &'a str,
+    /// The id of the trace it belongs to, if there is one.
+    pub trace_id: Option<&'a str>,
 }
 
 impl fmt::Display for CallLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, side, retcode, elapsed, request_bytes, reply_bytes, correlation_id } = self;
+        let Self { service, side, retcode, elapsed, request_bytes, reply_bytes, correlation_id, trace_id } =
+            self;
         write!(
             f,
             "call service={service} side={side} retcode={retcode} seconds={:.3} request_bytes={request_bytes} \
              reply_bytes={reply_bytes} correlation_id={}",
             elapsed.as_secs_f64(),
             word(correlation_id),
-        )
+        )?;
+        trace_id.map_or(Ok(()), |id| write!(f, " trace_id={}", word(id)))
     }
 }
 
@@ -165,6 +169,7 @@ mod tests {
         request_bytes: 10,
         reply_bytes: 20,
         correlation_id: "-",
+        trace_id: None,
     };
 
     #[test]
@@ -173,6 +178,8 @@ mod tests {
             LINE.to_string(),
             "call service=anon side=client retcode=0 seconds=1.235 request_bytes=10 reply_bytes=20 correlation_id=-"
         );
+        let traced = CallLine { trace_id: Some("0af7"), ..LINE }.to_string();
+        assert_eq!(traced, format!("{LINE} trace_id=0af7"));
     }
 
     #[test]

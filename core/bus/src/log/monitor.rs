@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 use polybus_contract::{
-    Arrival, End, Gap, Incoming, Message, Name, Result, SubscribeOptions, Topic, Topology, Transport,
+    Arrival, End, Gap, Incoming, Message, Result, SubscribeOptions, Topic, Topology, Transport,
 };
 
 use super::Record;
@@ -45,11 +45,11 @@ impl LogMonitor {
     /// Cancel safe: no subscription is left behind.
     pub async fn subscribe(
         transport: &dyn Transport,
-        topic: &Name,
+        topic: &Topic,
         options: SubscribeOptions,
     ) -> Result<Self> {
-        transport.declare(&Topology::new().topic(Topic::new(topic.clone()))).await?;
-        Ok(Self { incoming: transport.subscribe(topic, options).await? })
+        transport.declare(&Topology::new().topic(topic.clone())).await?;
+        Ok(Self { incoming: transport.subscribe(&topic.name, options).await? })
     }
 
     /// The next line or gap; none at the end, whose reason [`end`](Self::end) gives. Cancel safe.

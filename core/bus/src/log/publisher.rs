@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use polybus_contract::{
-    Confirm, Error, Fidelity, Kind, Message, Name, PublishOptions, Status, Target, Topic, Topology, Transport,
+    Confirm, Error, Fidelity, Kind, Message, Name, PublishOptions, Status, Target, Topic, TopicGrade,
+    Topology, Transport,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -52,11 +53,18 @@ pub struct LogOptions {
     pub introduce: bool,
     /// The form of lines. Default [`LineForm::Full`].
     pub form: LineForm,
+    /// What the topic is if it has to be made. Default plain.
+    pub grade: TopicGrade,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { least: Level::default(), introduce: true, form: LineForm::default() }
+        Self {
+            least: Level::default(),
+            introduce: true,
+            form: LineForm::default(),
+            grade: TopicGrade::default(),
+        }
     }
 }
 
@@ -79,6 +87,13 @@ impl LogOptions {
     #[must_use]
     pub const fn with_form(mut self, form: LineForm) -> Self {
         self.form = form;
+        self
+    }
+
+    /// Sets [`LogOptions::grade`].
+    #[must_use]
+    pub const fn with_grade(mut self, grade: TopicGrade) -> Self {
+        self.grade = grade;
         self
     }
 }
@@ -125,7 +140,7 @@ impl LogPublisher {
         let introduction = || written(identity, options.form, None, Level::Info, &identity_line(identity));
         let task = Task {
             transport: Arc::clone(transport),
-            topic: topic.clone(),
+            topic: graded(topic, options.grade),
             identity: identity.clone(),
             form: options.form,
             introduction: options.introduce.then(introduction),
@@ -171,6 +186,13 @@ impl Drop for LogPublisher {
     }
 }
 
+fn graded(name: &Name, grade: TopicGrade) -> Topic {
+    match grade {
+        TopicGrade::Plain => Topic::new(name.clone()),
+        TopicGrade::Durable => Topic::durable(name.clone()),
+    }
+}
+
 fn written(
     identity: &Identity,
     form: LineForm,
@@ -197,7 +219,7 @@ fn bounded(message: &str) -> String {
 /// The one task that publishes.
 struct Task {
     transport: Arc<dyn Transport>,
-    topic: Name,
+    topic: Topic,
     identity: Identity,
     form: LineForm,
     /// The identity line, which comes first and is never dropped for others.
@@ -243,7 +265,7 @@ impl Task {
 
     /// Sees to the topic. False if there is no use in going on.
     async fn declared(&self) -> bool {
-        let topology = Topology::new().topic(Topic::new(self.topic.clone()));
+        let topology = Topology::new().topic(self.topic.clone());
         loop {
             let Err(error) = self.transport.declare(&topology).await else { return true };
             match self.after(error) {
@@ -264,7 +286,7 @@ impl Task {
 
     /// Publishes one line, or counts it as lost. False if there is no use in going on.
     async fn published(&self, line: String) -> bool {
-        let to = Target::Topic(self.topic.clone());
+        let to = Target::Topic(self.topic.name.clone());
         let options = PublishOptions::default()
             .with_confirm(Confirm::No)
             .with_within(PUBLISH_WITHIN)

@@ -8,6 +8,7 @@ use polybus_contract::UnixMillis;
 use tokio_util::sync::CancellationToken;
 
 use crate::frame::{Answer, Received, Refusal};
+use crate::large::{Content, Outbox};
 
 pub(crate) use handler::FrameHandler;
 pub use server::{DeadLetterPolicy, Server};
@@ -22,6 +23,10 @@ pub struct ServiceRequest {
     pub attempt: u32,
     /// When its sender stops waiting.
     pub deadline: Option<UnixMillis>,
+    /// The content of the field that [`Service::streams`] names, if it came in parts: it is empty in the frame then.
+    pub content: Option<Content>,
+    /// Where a large result goes part by part, if whoever asked reads such.
+    pub outbox: Option<Outbox>,
     /// Cancelled when the job is given up. Work on threads and in child processes must watch it.
     pub cancelled: CancellationToken,
 }
@@ -35,6 +40,12 @@ pub trait Service: Send + Sync + 'static {
     /// The short name in its frames, such as `anon`. A request for another name is refused.
     fn name(&self) -> &str;
 
+    /// The field whose content it reads part by part when there is much of it. Any other field, and that of a service
+    /// without one, is in the frame: contents that are larger than a frame may be are refused then. Default none.
+    fn streams(&self) -> Option<&str> {
+        None
+    }
+
     /// Serves one request.
     ///
     /// # Errors
@@ -46,6 +57,10 @@ pub trait Service: Send + Sync + 'static {
 impl Service for Box<dyn Service> {
     fn name(&self) -> &str {
         (**self).name()
+    }
+
+    fn streams(&self) -> Option<&str> {
+        (**self).streams()
     }
 
     async fn serve(&self, request: ServiceRequest) -> Result<Answer, Refusal> {

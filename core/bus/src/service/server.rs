@@ -5,13 +5,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polybus_contract::{DrainReport, Feature, Name, Needs, Result};
+use polybus_contract::{DrainReport, Durability, Feature, Name, Needs, Queue, Result, Served, Topology};
 
 use super::{FrameHandler, Service};
 use crate::connect::Bus;
 use crate::frame::{DEFAULT_MAX_BYTES, Identity, ProtocolVersion};
 use crate::log::{LogSink, NoLog};
-use crate::worker::{Shutdown, Worker};
+use crate::worker::{Observer, Shutdown, Worker, with_spare_attempt};
 
 /// What the dead letters keep of a request nobody could read. Bodies may be sensitive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub struct Server {
     identity: Identity,
     queue_base: String,
     protocol: ProtocolVersion,
+    durability: Option<Durability>,
     jobs: u32,
     max_attempts: u32,
     max_bytes: u64,
@@ -63,6 +64,7 @@ pub struct Server {
     generation0: bool,
     dead_letters: DeadLetterPolicy,
     log: Arc<dyn LogSink>,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 macro_rules! with {
@@ -84,6 +86,7 @@ impl Server {
             service: Arc::new(service),
             identity,
             protocol: ProtocolVersion::default(),
+            durability: None,
             jobs: 1,
             max_attempts: 5,
             max_bytes: DEFAULT_MAX_BYTES,
@@ -92,14 +95,18 @@ impl Server {
             generation0: false,
             dead_letters: DeadLetterPolicy::default(),
             log: Arc::new(NoLog),
+            observers: Vec::new(),
         }
     }
 
     with! {
         /// The first part of the queue's name. Default: the service's name.
         with_queue_base(queue_base: String),
-        /// The second part of it. Default `0.5.5`.
+        /// The second part of it, and the version of the replies. Default `0.5.5`.
         with_protocol(protocol: ProtocolVersion),
+        /// The least that its queue must survive if it has to be made. Default `None`: the best the bus has. The old
+        /// programs made queues that survive nothing, [`Durability::Volatile`].
+        with_durability(durability: Option<Durability>),
         /// How many requests are served at the same time. Default 1.
         with_jobs(jobs: u32),
         /// How many attempts a request gets. Default 5.
@@ -116,6 +123,8 @@ impl Server {
         with_dead_letters(dead_letters: DeadLetterPolicy),
         /// Where log lines go. Default nowhere.
         with_log(log: Arc<dyn LogSink>),
+        /// Who sees what its worker does. Default nobody.
+        with_observers(observers: Vec<Arc<dyn Observer>>),
     }
 
     /// What any server needs of its bus; [`Server::run`] refuses to start with less.
@@ -132,30 +141,59 @@ impl Server {
         Name::new(self.protocol.queue(&self.queue_base))
     }
 
+    /// Declares its queue, so that requests can be sent before it serves.
+    ///
+    /// # Errors
+    /// [`InvalidName`](crate::Kind::InvalidName), and as [`Transport::declare`](crate::Transport::declare).
+    pub async fn declare(&self) -> Result<()> {
+        let topology = Topology::new().queue(with_spare_attempt(self.queue_options()?));
+        self.bus.transport().declare(&topology).await.map(drop)
+    }
+
+    /// What it means to do on its bus, for an [`examination`](crate::examine::examine).
+    ///
+    /// # Errors
+    /// [`InvalidName`](crate::Kind::InvalidName) for the queue.
+    pub fn served(&self) -> Result<Served> {
+        let queue = with_spare_attempt(self.queue_options()?);
+        Ok(Served::new(self.service.name(), queue)
+            .with_jobs(self.jobs)
+            .with_job_limit(Some(self.time_limit))
+            .with_message_size(Some(self.max_bytes))
+            .with_needs(Self::needs()))
+    }
+
+    fn queue_options(&self) -> Result<Queue> {
+        let queue = Queue::new(self.queue()?).with_durability(self.durability);
+        Ok(queue.with_max_attempts(self.max_attempts.max(1)))
+    }
+
     /// Serves until `shutdown`; see [`Worker::run`].
     ///
     /// # Errors
     /// As [`Worker::run`], and [`InvalidName`](crate::Kind::InvalidName) for the queue.
     pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport> {
-        let queue = self.queue()?;
+        let queue = self.queue_options()?;
         let responder = self.identity.hostname.clone();
         let handler = FrameHandler {
+            bus: self.bus.transport().clone(),
             service: self.service,
             identity: self.identity,
+            protocol: self.protocol,
             max_bytes: self.max_bytes,
             generation0: self.generation0,
             dead_letters: self.dead_letters,
             log: self.log,
         };
-        Worker::new(&self.bus, queue, handler)
+        let worker = Worker::new(&self.bus, queue.name.clone(), handler)
+            .with_queue(queue)
             .with_needs(Self::needs())
             .with_concurrency(self.jobs)
-            .with_max_attempts(self.max_attempts)
             .with_time_limit(Some(self.time_limit))
             .with_drain(self.drain)
-            .with_responder(responder)
-            .run(shutdown)
-            .await
+            .with_responder(responder);
+        let watched = self.observers.into_iter().fold(worker, Worker::with_observer);
+        watched.run(shutdown).await
     }
 }
 

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use polybus_contract::{Keep, Message, Name, Reason, RemoteError};
 use tokio_util::sync::CancellationToken;
 
+use crate::trace::TraceContext;
+
 /// One message in the hands of a handler.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -24,6 +26,12 @@ pub struct Job {
 }
 
 impl Job {
+    /// The trace it belongs to, if its sender said so. The handler runs within it: what it calls continues the trace.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::of(self.message.headers())
+    }
+
     /// Whether no further attempt will follow.
     #[must_use]
     pub const fn is_last_attempt(&self) -> bool {
@@ -73,6 +81,13 @@ pub enum Abandoned {
     Deadline,
     /// The sender asked for at most one attempt, and this would be another one.
     AtMostOnce,
+    /// It was handed out more often than the worker grants: earlier workers died of it, or failed.
+    Spent {
+        /// How many hand-outs there were.
+        attempts: u32,
+        /// How many the worker grants.
+        granted: u32,
+    },
     /// The reply is larger than the bus takes.
     ReplyTooLarge {
         /// Its size in bytes.
@@ -94,6 +109,9 @@ impl Abandoned {
             Self::Deadline => ("deadline", "the request's deadline has passed".to_owned()),
             Self::AtMostOnce => {
                 ("poison", "an earlier attempt did not finish, and only one was wanted".to_owned())
+            }
+            Self::Spent { attempts, granted } => {
+                ("poison", format!("handed out {attempts} times, {granted} are granted"))
             }
             Self::ReplyTooLarge { size, limit } => {
                 ("too-large", format!("the reply has {size} bytes, the limit is {limit}"))
@@ -117,5 +135,12 @@ pub trait Handler: Send + Sync + 'static {
     fn abandoned(&self, job: &Job, why: &Abandoned) -> Verdict {
         let _ = job;
         Verdict::Fail(why.error())
+    }
+
+    /// What becomes of a job that failed at its last attempt, with this error, or was handed out beyond it. Whoever waits
+    /// for a reply is answered by [`abandoned`](Self::abandoned). Default: the whole message to the dead letters.
+    async fn kept(&self, job: &Job) -> Keep {
+        let _ = job;
+        Keep::Body
     }
 }

@@ -1,11 +1,12 @@
 //! The life of one job: handle, reply, settle.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use polybus_contract::{
-    AT_MOST_ONCE, Delivery, Error, Kind, Lease, Message, Outcome, Receipt, RemoteError, ReplyOptions,
-    ReplyTo, Result, Transport, UnixMillis, Value,
+    AT_MOST_ONCE, Body, Delivery, Error, Kind, Lease, Message, Outcome, Reason, Receipt, RemoteError,
+    ReplyOptions, ReplyTo, Result, Transport, UnixMillis, Value,
 };
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,9 @@ use tracing::{debug, error, warn};
 
 use super::handler::{Abandoned, Handler, Job, Verdict};
 use super::lease::keep;
+use super::observer::{Observers, WorkEnd};
 use super::shutdown::Shutdown;
+use crate::trace::TraceContext;
 
 /// What every job of one worker shares.
 pub(super) struct Bench {
@@ -22,6 +25,7 @@ pub(super) struct Bench {
     pub(super) max_attempts: u32,
     pub(super) time_limit: Option<Duration>,
     pub(super) responder: Option<String>,
+    pub(super) observers: Observers,
     pub(super) shutdown: Shutdown,
 }
 
@@ -40,6 +44,7 @@ impl Bench {
     /// Does one job. Ends in time: the handler by its limits, everything else by the bus's own bounds.
     pub(super) async fn work(self: Arc<Self>, delivery: Delivery) -> Ended {
         let job = self.job(&delivery);
+        let mut watched = self.observers.began(&job);
         let lease = delivery.lease();
         let verdict = tokio::select! {
             biased;
@@ -47,7 +52,13 @@ impl Bench {
             verdict = keep(&lease, self.verdict(&job)) => verdict.map_err(Some),
         };
         match verdict {
-            Ok(verdict) => self.conclude(delivery, &lease, &job, verdict).await,
+            Ok((answer, outcome)) => {
+                let failed = answer.as_ref().is_some_and(|answer| answer.error.is_some());
+                let how = WorkEnd::of(&outcome, failed);
+                let ended = self.conclude(delivery, &lease, &job, (answer, outcome)).await;
+                watched.how = how.after(ended);
+                ended
+            }
             Err(lost) => give_up(delivery, &job, lost),
         }
     }
@@ -62,7 +73,27 @@ impl Bench {
         }
     }
 
-    async fn verdict(&self, job: &Job) -> Verdict {
+    /// What the handler says, or the worker in its place: an answer, if there is one to give, and an outcome.
+    async fn verdict(&self, job: &Job) -> (Option<Answer>, Outcome) {
+        if job.attempt > self.max_attempts {
+            return self.spent(job, None).await;
+        }
+        match self.handled(job).await {
+            Verdict::Retry { error, .. } if job.is_last_attempt() => self.spent(job, Some(error)).await,
+            verdict => split(verdict),
+        }
+    }
+
+    /// The end of a job that has no attempt left: its sender is told, and it becomes a dead letter.
+    async fn spent(&self, job: &Job, error: Option<String>) -> (Option<Answer>, Outcome) {
+        let why = Abandoned::Spent { attempts: job.attempt, granted: self.max_attempts };
+        let error = Some(error.unwrap_or_else(|| why.error().text));
+        let (answer, _) = split(self.handler.abandoned(job, &why));
+        let keep = self.handler.kept(job).await;
+        (answer, Outcome::Reject { reason: Reason::Attempts, error, keep })
+    }
+
+    async fn handled(&self, job: &Job) -> Verdict {
         if let Some(why) = refused_unseen(job) {
             return self.handler.abandoned(job, &why);
         }
@@ -70,7 +101,8 @@ impl Bench {
         let _cancel = job.cancelled.clone().drop_guard();
         let handler = self.handler.clone();
         let own = job.clone();
-        let mut task = AbortOnDrop(tokio::spawn(async move { handler.handle(own).await }));
+        let mut task =
+            AbortOnDrop(tokio::spawn(traced(own.trace(), async move { handler.handle(own).await })));
         tokio::select! {
             biased;
             ended = &mut task.0 => ended.unwrap_or_else(|failure| self.crashed(job, &failure)),
@@ -98,8 +130,13 @@ impl Bench {
         Verdict::Retry { after: backoff(job.attempt), error: "the handler crashed".to_owned() }
     }
 
-    async fn conclude(&self, delivery: Delivery, lease: &Lease, job: &Job, verdict: Verdict) -> Ended {
-        let (answer, outcome) = split(verdict);
+    async fn conclude(
+        &self,
+        delivery: Delivery,
+        lease: &Lease,
+        job: &Job,
+        (answer, outcome): (Option<Answer>, Outcome),
+    ) -> Ended {
         if let (Some(answer), Some(address)) = (answer, job.message.reply_to()) {
             match keep(lease, self.answer(address, job, answer)).await.and_then(|sent| sent) {
                 Ok(()) => {}
@@ -113,16 +150,35 @@ impl Bench {
 
     async fn answer(&self, address: &ReplyTo, job: &Job, answer: Answer) -> Result<()> {
         let options = self.reply_options(job).with_error(answer.error);
-        match self.transport.reply(address, answer.message, options).await {
+        let in_parts = self.in_parts(job, &answer.message);
+        match self.transport.reply(address, answer.message, options.clone()).await {
             Ok(receipt) => {
                 unclaimed(&receipt, job);
                 Ok(())
             }
-            Err(failure) => match failure.kind() {
-                Kind::TooLarge { limit, size } => self.answer_too_large(address, job, size, limit).await,
+            Err(failure) => match (failure.kind(), in_parts) {
+                (Kind::TooLarge { .. }, Some(message)) => {
+                    let receipt = self.transport.reply(address, message, options).await?;
+                    unclaimed(&receipt, job);
+                    Ok(())
+                }
+                (Kind::TooLarge { limit, size }, None) => {
+                    self.answer_too_large(address, job, size, limit).await
+                }
                 _ => Err(failure),
             },
         }
+    }
+
+    /// The same answer beside the queue, if it is one message that may go there.
+    fn in_parts(&self, job: &Job, message: &Message) -> Option<Message> {
+        let limit = self.transport.lend_profile().capability.max_message;
+        let large = limit.is_some_and(|limit| message.size() > limit);
+        if !large || !job.message.takes_parts() || !self.transport.lend_profile().capability.large_body {
+            return None;
+        }
+        let whole = message.body().as_bytes()?.clone();
+        Some(message.clone().with_body(Body::parts(Arc::new(whole))))
     }
 
     /// An answer that does not fit is told, not lost (G7, R-42).
@@ -137,6 +193,14 @@ impl Bench {
 
     fn reply_options(&self, job: &Job) -> ReplyOptions {
         ReplyOptions::default().with_attempt(job.attempt).with_responder(self.responder.clone())
+    }
+}
+
+/// Work within the trace that its job belongs to.
+async fn traced<T>(trace: Option<TraceContext>, work: impl Future<Output = T>) -> T {
+    match trace {
+        Some(trace) => trace.scope(work).await,
+        None => work.await,
     }
 }
 
@@ -218,6 +282,13 @@ fn settled(result: Result<()>, job: &Job) -> Ended {
 }
 
 fn unclaimed(receipt: &Receipt, job: &Job) {
+    // The caller may have lost its reply with its connection, and ask again: then the next worker needs the parts of the
+    // request once more. Where the reply has arrived, or when its caller gives up, they go.
+    if !matches!(receipt, Receipt::Confirmed(_))
+        && let Some(stored) = job.message.body().as_parts().and_then(|parts| parts.stored())
+    {
+        stored.keep();
+    }
     if *receipt == Receipt::Unclaimed {
         warn!(id = %shown_id(&job.message), "nobody waits for the reply any more");
     }

@@ -3,30 +3,40 @@
 mod handler;
 mod job;
 mod lease;
+mod observer;
+mod post;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use polybus_contract::{
-    Arrival, ConsumeOptions, Delivery, DrainReport, End, Feature, Incoming, Intake, Name, Needs, Queue,
-    Result, Start, Topology, Transport,
+    Arrival, Delivery, DrainReport, End, Feature, Incoming, Name, Needs, Queue, Result, Transport,
 };
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tracing::{info, warn};
 
 pub use handler::{Abandoned, Handler, Job, Verdict};
+pub use observer::{Observer, WorkEnd, WorkEvent};
 pub use shutdown::{Phase, Shutdown, ShutdownTrigger};
 
 use crate::connect::Bus;
 use job::{Bench, Ended};
+use observer::Observers;
+use post::{LOOK, Post};
+
+/// How long a subscription that has stalled may take to give back what it holds, before it is left.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// Serves one queue with one handler.
 ///
 /// Several jobs at a time, each in a task of its own under a lease that is renewed while it runs; panics contained;
-/// attempts counted; the reply confirmed before the ack where the bus can; a drain with a report.
+/// attempts counted; the reply confirmed before the ack where the bus can; a subscription that has stalled opened again;
+/// a drain with a report.
 ///
 /// ```no_run
 /// use polybus::{Handler, Job, Message, Name, Shutdown, Verdict, Worker, connect};
@@ -59,6 +69,7 @@ pub struct Worker {
     time_limit: Option<Duration>,
     drain: Duration,
     responder: Option<String>,
+    observers: Observers,
 }
 
 impl Worker {
@@ -74,6 +85,7 @@ impl Worker {
             time_limit: None,
             drain: Duration::from_secs(30),
             responder: None,
+            observers: Observers::default(),
         }
     }
 
@@ -128,7 +140,16 @@ impl Worker {
         self
     }
 
-    /// Declares the queue and serves it until `shutdown` drains it, or the intake ends for good.
+    /// One more that sees what this worker does. Default nobody.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.0.push(observer);
+        self
+    }
+
+    /// Declares the queue and serves it until `shutdown` drains it, or the intake ends for good. It may be started
+    /// before the bus is there: it waits for it. When the bus says that the subscription has stalled
+    /// ([`Stalled`](crate::SubscriptionState::Stalled)), it is said in the log and opened again; jobs in hand go on.
     ///
     /// The report says what became of the jobs that were in hand. The bus itself stays open: it may be shared.
     /// Dropping the future gives up the jobs in hand; they are delivered again.
@@ -139,23 +160,17 @@ impl Worker {
     pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport> {
         self.bus.require(&self.needs)?;
         let transport = self.bus.transport().clone();
-        let declared = transport.declare(&Topology::new().queue(self.queue.clone())).await?;
-        for difference in &declared.differences {
-            warn!("an existing queue is used as it is: {difference}");
+        let post = Post::new(&transport, self.queue.clone(), self.concurrency, self.responder.as_deref());
+        match post.taken(&shutdown).await? {
+            Some(incoming) => self.serve(transport, post, incoming, shutdown).await,
+            None => Ok(DrainReport::default()),
         }
-        let intake = Intake::Queue(self.queue.name.clone());
-        let options = ConsumeOptions::default()
-            .with_credit(self.concurrency)
-            .with_label(self.responder.clone().unwrap_or_default())
-            .with_start(Start::Eventually);
-        let incoming = transport.consume(&intake, options).await?;
-        debug!(queue = %self.queue.name, jobs = self.concurrency, "serving");
-        self.serve(transport, incoming, shutdown).await
     }
 
     async fn serve(
         self,
         transport: Arc<dyn Transport>,
+        post: Post,
         incoming: Incoming<Delivery>,
         shutdown: Shutdown,
     ) -> Result<DrainReport> {
@@ -165,12 +180,17 @@ impl Worker {
             max_attempts: self.queue.max_attempts,
             time_limit: self.time_limit,
             responder: self.responder,
+            observers: self.observers,
             shutdown: shutdown.clone(),
         });
-        let mut shift = Shift { bench, incoming, jobs: JoinSet::new(), report: DrainReport::default() };
-        shift.take_until(&shutdown).await;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let report = DrainReport::default();
+        let mut shift = Shift { bench, post, incoming, look, jobs: JoinSet::new(), report };
+        let taken = shift.take_until(&shutdown).await;
         let report = shift.finish(&shutdown, self.drain).await;
         info!(queue = %self.queue.name, "stopped: {report}");
+        taken?;
         match shift.incoming.end() {
             Some(End::Failed(error)) => Err(error.clone()),
             _ => Ok(report),
@@ -178,30 +198,63 @@ impl Worker {
     }
 }
 
+/// A queue with one hand-out more than its worker grants: with that one the worker tells the sender that there will be
+/// no other, which the bus could not.
+pub(crate) fn with_spare_attempt(queue: Queue) -> Queue {
+    let attempts = queue.max_attempts.saturating_add(1);
+    queue.with_max_attempts(attempts)
+}
+
 /// A worker at work.
 struct Shift {
     bench: Arc<Bench>,
+    post: Post,
     incoming: Incoming<Delivery>,
+    /// When the subscription is looked at next.
+    look: Interval,
     jobs: JoinSet<Ended>,
     report: DrainReport,
 }
 
 impl Shift {
-    async fn take_until(&mut self, shutdown: &Shutdown) {
+    /// Takes jobs until the shutdown, or the end of the intake.
+    async fn take_until(&mut self, shutdown: &Shutdown) -> Result<()> {
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.draining() => return,
+                () = shutdown.draining() => return Ok(()),
+                _ = self.look.tick() => {
+                    if let Some(still) = self.post.stalled() && !self.restart(still, shutdown).await? {
+                        return Ok(());
+                    }
+                }
                 Some(_) = self.jobs.join_next(), if !self.jobs.is_empty() => {}
                 arrival = self.incoming.next() => match arrival {
                     Some(Arrival::Item(delivery)) => {
+                        self.post.flows();
                         self.jobs.spawn(self.bench.clone().work(delivery));
                     }
                     Some(Arrival::Gap(gap)) => warn!(missed = ?gap.missed, cause = ?gap.cause, "messages were missed"),
-                    None => return,
+                    None => return Ok(()),
                 },
             }
         }
+    }
+
+    /// Leaves a subscription that has stalled, and takes another one; false if the shutdown came first.
+    async fn restart(&mut self, still: Duration, shutdown: &Shutdown) -> Result<bool> {
+        let queue = &self.post.queue.name;
+        let seconds = still.as_secs();
+        warn!(%queue, "the subscription has stalled: messages wait, and none came for {seconds} s; it is opened again");
+        self.incoming.stop();
+        if tokio::time::timeout(LEAVE, self.hand_back()).await.is_err() {
+            warn!(queue = %self.post.queue.name, "the subscription that stalled did not end in time; it is left");
+        }
+        let Some(incoming) = self.post.taken(shutdown).await? else { return Ok(false) };
+        self.incoming = incoming;
+        self.post.restarted();
+        self.bench.observers.saw(&self.post.queue.name, &WorkEvent::Restarted { stalled: still });
+        Ok(true)
     }
 
     /// Intake first, then the jobs in hand, then the report (R-36, R-37).

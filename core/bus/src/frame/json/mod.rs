@@ -15,7 +15,7 @@ mod render;
 
 pub use number::Number;
 pub(crate) use number::decimal;
-pub use parse::{MAX_LEVELS, ParseError};
+pub use parse::{MAX_LEVELS, MAX_VALUES, ParseError};
 pub(crate) use render::quoted;
 
 /// One JSON value. Texts that were read share the bytes of the message, so a large payload is not copied; a value

@@ -9,6 +9,10 @@ use super::{Json, Number, Object};
 /// How many arrays and objects may stand inside one another (PRISEM services specification, 4.4).
 pub const MAX_LEVELS: usize = 128;
 
+/// How many values one text may hold. No peer sends a tenth of it, and each value takes far more memory than the two
+/// bytes that it may be written with: without a bound a frame of the largest size could take gigabytes.
+pub const MAX_VALUES: usize = 2_000_000;
+
 /// Why a text is not JSON, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what} at byte {offset}")]
@@ -30,10 +34,11 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// What is wrong, and at which byte: bad grammar, a lone surrogate escape, more than [`MAX_LEVELS`] levels.
+    /// What is wrong, and at which byte: bad grammar, a lone surrogate escape, more than [`MAX_LEVELS`] levels or
+    /// [`MAX_VALUES`] values.
     pub fn parse(text: impl Into<ByteString>) -> Result<Self, ParseError> {
         let source = text.into();
-        let mut parser = Parser { source: &source, at: 0, level: 0 };
+        let mut parser = Parser { source: &source, at: 0, level: 0, values: 0 };
         parser.skip_blanks();
         let value = parser.value()?;
         parser.skip_blanks();
@@ -48,6 +53,7 @@ struct Parser<'a> {
     source: &'a ByteString,
     at: usize,
     level: usize,
+    values: usize,
 }
 
 impl Parser<'_> {
@@ -76,6 +82,10 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Result<Json, ParseError> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return self.fail("more than 2000000 values");
+        }
         match self.peek() {
             Some(b'{') => self.nested(Self::object),
             Some(b'[') => self.nested(Self::array),
@@ -226,6 +236,13 @@ mod tests {
         assert!(Json::parse(nested(128)).is_ok());
         let deep = Json::parse(nested(129)).unwrap_err();
         assert_eq!(deep.offset(), 128);
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let zeros = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        let many = Json::parse(zeros(MAX_VALUES)).unwrap_err();
+        assert_eq!(many.to_string(), format!("more than {MAX_VALUES} values at byte {}", 2 * MAX_VALUES - 1));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use polybus_contract::{
-    Arrival, End, Feature, Gap, GapCause, Kind, Message, Name, Status, SubscribeOptions, Transport,
+    Arrival, End, Feature, Gap, GapCause, Kind, Message, Name, Status, SubscribeOptions, Topic, Transport,
 };
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -120,8 +120,9 @@ async fn events_become_lines_and_publishing_causes_none() {
             tracing::info!(target: "polybus", attempt = 2, reason = "two words", %payload, "job done");
         });
         tracing::trace!(target: "polybus::frame", empty = "", quote = "\"");
-        tracing::info!(target: "lapin", "chatter");
-        tracing::error!(target: "lapin", "trouble");
+        tracing::info!(target: "other", "chatter");
+        tracing::error!(target: "lapin::channel", "trouble with a log line");
+        tracing::error!(target: "other", "trouble");
         publisher.finish(SOON).await;
     }
     let lines = fake.lines.lock().unwrap();
@@ -146,7 +147,8 @@ async fn a_monitor_reads_lines_and_shows_gaps() {
         Arrival::Gap(gap),
         Arrival::Item(Message::new(vec![b'x'; 2 << 20])),
     ]);
-    let mut monitor = LogMonitor::subscribe(&fake, &logs(), SubscribeOptions::default()).await.unwrap();
+    let mut monitor =
+        LogMonitor::subscribe(&fake, &Topic::new(logs()), SubscribeOptions::default()).await.unwrap();
     let Some(Observed::Line { record, .. }) = monitor.next().await else { panic!("no line") };
     assert_eq!((record.format, record.message.as_str()), (Format::Opaque, "just text"));
     assert_eq!(monitor.next().await, Some(Observed::Gap(gap)));
