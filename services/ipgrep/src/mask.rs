@@ -75,6 +75,48 @@ pub fn write_mask(out: &mut Vec<u8>, label: &str, width: usize, padding: &Paddin
     out.push(b']');
 }
 
+/// Widest mask that is made as one number.
+const SHORT: usize = 16;
+
+/// The first bytes of a text as a number, the first in the lowest place.
+fn head(text: &[u8]) -> u128 {
+    let mut bytes = [0; SHORT];
+    bytes.iter_mut().zip(text).for_each(|(byte, given)| *byte = *given);
+    u128::from_le_bytes(bytes)
+}
+
+/// A label and a padding, ready for masks as wide as most addresses.
+#[derive(Clone, Copy, Debug)]
+struct ShortMask {
+    label: u128,
+    len: usize,
+    padding: u128,
+}
+
+impl ShortMask {
+    fn new(label: &str, padding: &Padding) -> Self {
+        Self { label: head(label.as_bytes()), len: label.len(), padding: head(&padding.0) }
+    }
+
+    /// What [`write_mask`] writes, if it takes at most [`SHORT`] bytes; by one copy.
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>, width: usize) {
+        let width = width.max(3);
+        let len = self.len.min(width - 2);
+        let padded = width - 2 - len;
+        let left = padded.div_ceil(2);
+        let first = |bits: u128, count: usize| bits & !(u128::MAX << (8 * count));
+        let mask = u128::from(b'[')
+            | first(self.padding, left) << 8
+            | first(self.label, len) << (8 * (1 + left))
+            | first(self.padding, padded / 2) << (8 * (1 + left + len))
+            | u128::from(b']') << (8 * (width - 1));
+        let end = out.len() + width;
+        out.extend_from_slice(&mask.to_le_bytes());
+        out.truncate(end);
+    }
+}
+
 /// Which addresses are encrypted (7.9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PfxScope {
@@ -125,6 +167,7 @@ pub struct Masker {
 #[derive(Debug)]
 struct Label {
     clean: String,
+    short: ShortMask,
     pseudonyms: Option<Pseudonyms>,
 }
 
@@ -132,9 +175,11 @@ impl Masker {
     /// Prepares the labels of a map.
     #[must_use]
     pub fn new(map: &Map, options: MaskOptions) -> Self {
-        let label = |text| Label {
-            clean: clean_label(text),
-            pseudonyms: options.pseudonyms.as_ref().map(|key| Pseudonyms::new(key, text)),
+        let label = |text| {
+            let clean = clean_label(text);
+            let short = ShortMask::new(&clean, &options.padding);
+            let pseudonyms = options.pseudonyms.as_ref().map(|key| Pseudonyms::new(key, text));
+            Label { clean, short, pseudonyms }
         };
         let labels = map.labels().map(|(_, text)| label(text)).collect();
         Self { options, labels }
@@ -156,7 +201,11 @@ impl Masker {
             write_pseudonym(out, &label.clean, pseudonyms, &token.found);
         } else {
             let width = self.options.width.map_or(token.width(), usize::from);
-            write_mask(out, &label.clean, width, &self.options.padding);
+            if width <= SHORT {
+                label.short.write(out, width);
+            } else {
+                write_mask(out, &label.clean, width, &self.options.padding);
+            }
         }
         true
     }
@@ -259,6 +308,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_short_mask_is_the_same(label in "\\PC{0,40}", width in 0..=SHORT, method in "[-~<>_%]{1,20}") {
+            let padding = Padding::new(&method).unwrap();
+            let mut out = b">".to_vec();
+            ShortMask::new(&clean_label(&label), &padding).write(&mut out, width);
+            let same = format!(">{}", mask(&label, width, Some(&method)));
+            prop_assert_eq!(String::from_utf8(out).unwrap(), same);
+        }
+
         #[test]
         fn a_mask_has_its_width(label in "\\PC{1,40}", width in 3usize..2000, method in "[-~<>_%]{1,9}") {
             let made = mask(&label, width, Some(&method));

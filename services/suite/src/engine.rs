@@ -4,9 +4,11 @@ use std::io::{self, Read};
 use std::num::NonZeroUsize;
 
 use bytes::{Buf, Bytes};
-use polybus::frame::{Answer, Refusal, RefusalCode};
+use polybus::frame::{Refusal, RefusalCode};
 use polybus_ipgrep::RunError;
 use tokio_util::sync::CancellationToken;
+
+use crate::large::unavailable;
 
 /// Below this a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 8 << 20;
@@ -15,9 +17,10 @@ const PARALLEL_FROM: usize = 8 << 20;
 ///
 /// # Errors
 /// Its refusal. A panic in it goes on in the caller, where the worker contains it.
-pub(crate) async fn off_thread<F>(work: F) -> Result<Answer, Refusal>
+pub(crate) async fn off_thread<T, F>(work: F) -> Result<T, Refusal>
 where
-    F: FnOnce() -> Result<Answer, Refusal> + Send + 'static,
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Refusal> + Send + 'static,
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
@@ -59,9 +62,14 @@ pub(crate) fn threads(bytes: usize) -> NonZeroUsize {
 }
 
 pub(crate) fn failed(error: &RunError) -> Refusal {
-    Refusal::new(RefusalCode::Internal, error.to_string())
+    match error {
+        RunError::Read { error, .. } | RunError::Write(error) => unwritten(error),
+        RunError::Thread(why) => Refusal::new(RefusalCode::Internal, why.clone()),
+    }
 }
 
+/// Where the bus is at fault, it says why; a file or a pipe it is not.
 pub(crate) fn unwritten(error: &io::Error) -> Refusal {
-    Refusal::new(RefusalCode::Internal, error.to_string())
+    let of_the_bus = error.get_ref().and_then(|source| source.downcast_ref::<polybus::Error>());
+    of_the_bus.map_or_else(|| Refusal::new(RefusalCode::Internal, error.to_string()), unavailable)
 }

@@ -7,6 +7,7 @@ mod anon;
 mod crosscor;
 mod engine;
 pub mod fields;
+mod large;
 mod maps;
 
 use polybus::Service;

@@ -23,7 +23,7 @@ pub(super) struct Domains {
 
 /// The place of the last byte of a name in the bit set.
 fn end_bit(name: &[u8]) -> u128 {
-    name.last().map_or(0, |last| 1 << (last & 127))
+    name.last().map_or(0, |last| 1 << (last.to_ascii_lowercase() & 127))
 }
 
 impl Default for Domains {
@@ -54,10 +54,16 @@ impl Domains {
         new
     }
 
+    /// Whether any rule ends like the name, which may be in any case.
+    #[inline]
+    pub(super) fn may_hold(&self, name: &[u8]) -> bool {
+        self.ends & end_bit(name) != 0
+    }
+
     /// The label of the rule with most labels that covers the name.
     #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Option<LabelId> {
-        if self.ends & end_bit(name) == 0 {
+        if !self.may_hold(name) {
             return None;
         }
         let mut best = None;

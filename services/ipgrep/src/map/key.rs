@@ -18,8 +18,8 @@ pub(super) enum Key {
 impl Key {
     /// Reads a key; `None` if it is none.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (address, len) = match text.split_once('/') {
-            Some((address, len)) => (address, Some(parse_len(len)?)),
+        let (address, len) = match memchr(b'/', text.as_bytes()) {
+            Some(at) => (&text[..at], Some(parse_len(&text.as_bytes()[at + 1..])?)),
             None => (text, None),
         };
         if let Some(address) = parse_ip4(address) {
@@ -46,14 +46,15 @@ fn block6(address: u128, len: u8) -> Option<Key> {
 }
 
 /// One to three digits.
-fn parse_len(text: &str) -> Option<u8> {
-    let digits = (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
+fn parse_len(text: &[u8]) -> Option<u8> {
+    let digits = (1..=3).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    let value = || text.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0'));
+    if digits { u8::try_from(value()).ok() } else { None }
 }
 
 /// Four groups of one to three digits, each at most 255; leading zeros are decimal (7.2.4).
 fn parse_ip4(text: &str) -> Option<u32> {
-    let mut groups = text.split('.');
+    let mut groups = text.as_bytes().split(|byte| *byte == b'.');
     let mut address = 0;
     for _ in 0..4 {
         address = address << 8 | u32::from(parse_len(groups.next()?)?);

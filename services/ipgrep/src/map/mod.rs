@@ -168,6 +168,17 @@ impl Map {
         self.v4.find(address)
     }
 
+    /// The labels of many IPv4 values, in order. `room` is for numbers meanwhile.
+    #[inline]
+    pub(crate) fn ip4_all(
+        &self,
+        addresses: impl Iterator<Item = u32> + Clone,
+        room: &mut Vec<u32>,
+        give: impl FnMut(Option<LabelId>),
+    ) {
+        self.v4.find_all(addresses, room, give);
+    }
+
     /// The label of an IPv6 value. One that embeds an IPv4 address and that no IPv6 rule covers is looked up by
     /// that address.
     #[must_use]
@@ -182,6 +193,12 @@ impl Map {
     #[inline]
     pub fn host(&self, name: &[u8]) -> Option<LabelId> {
         self.domains.find(name)
+    }
+
+    /// Whether there are rules for names that end in the last byte of this one, in whatever case.
+    #[inline]
+    pub(crate) fn has_names_like(&self, name: &[u8]) -> bool {
+        self.domains.may_hold(name)
     }
 
     /// The label of an IPv4 block: that of the longest rule that covers all of it.

@@ -1,10 +1,12 @@
 //! The text form: `CIDR_or_domain|SiteID|AnonString`, one rule a line (7.3.2).
 
+use memchr::memchr;
+
 use super::LabelChoice;
 use super::builder::Builder;
 
 pub(super) fn read(text: &str, choice: LabelChoice, builder: &mut Builder) {
-    for (line, row) in (1..).zip(text.split('\n')) {
+    for (line, row) in (1..).zip(split(text, b'\n')) {
         let row = row.trim();
         if !row.is_empty() && !row.starts_with('#') {
             read_row(line, row, choice, builder);
@@ -13,7 +15,7 @@ pub(super) fn read(text: &str, choice: LabelChoice, builder: &mut Builder) {
 }
 
 fn read_row(line: usize, row: &str, choice: LabelChoice, builder: &mut Builder) {
-    let mut fields = row.split('|').map(str::trim);
+    let mut fields = split(row, b'|').map(str::trim);
     let key = fields.next().unwrap_or("");
     let Some(site) = fields.next() else {
         builder.broken(line, || "fewer than two fields".to_owned());
@@ -28,6 +30,17 @@ fn read_row(line: usize, row: &str, choice: LabelChoice, builder: &mut Builder) 
         Some(label) => builder.rule(line, key, label),
         None => builder.broken(line, || "neither SiteID nor AnonString".to_owned()),
     }
+}
+
+/// The parts between an ASCII sign.
+fn split(text: &str, sign: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let at = memchr(sign, text.as_bytes());
+        rest = at.map(|at| &text[at + 1..]);
+        Some(&text[..at.unwrap_or(text.len())])
+    })
 }
 
 #[cfg(test)]

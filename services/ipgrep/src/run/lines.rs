@@ -1,11 +1,15 @@
 //! Selecting lines and replacing identifiers in them.
 
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
 use super::plan::Select;
 use crate::ident::{Found, Token};
 use crate::map::LabelId;
 use crate::mask::Masker;
+use crate::scan::LineEnds;
+
+/// Spans of the text up to this length are copied at once.
+const SHORT: usize = 64;
 
 /// Writes the selected lines of a chunk.
 ///
@@ -50,15 +54,15 @@ impl<'a> Lines<'a> {
 
     /// Takes note of the next identifier.
     #[inline]
-    pub(super) fn token(&mut self, token: &Token<'_>, label: Option<LabelId>) {
+    pub(super) fn token(&mut self, token: &Token<'_>, label: Option<LabelId>, ends: &LineEnds) {
         if !self.wants(label.is_some()) {
             return;
         }
         if self.select != Select::All {
-            self.enter_line(token.start, label.is_some());
+            self.enter_line(token.start, label.is_some(), ends);
         }
         if let Some(masker) = self.masker {
-            self.out.extend_from_slice(&self.text[self.copied..token.start]);
+            append(self.out, self.text, self.copied, token.start);
             self.copied = token.start;
             if masker.write(self.out, token, label) {
                 self.copied = token.end;
@@ -66,15 +70,15 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn enter_line(&mut self, at: usize, matched: bool) {
+    #[inline]
+    fn enter_line(&mut self, at: usize, matched: bool, ends: &LineEnds) {
         if let Some(line) = self.line.as_mut().filter(|line| at < line.end) {
             line.matched |= matched;
             return;
         }
         self.leave_line();
-        let start =
-            memrchr(b'\n', &self.text[self.copied..at]).map_or(self.copied, |lf| self.copied + lf + 1);
-        let end = memchr(b'\n', &self.text[at..]).map_or(self.text.len(), |lf| at + lf + 1);
+        let start = ends.before(self.copied, at).map_or(self.copied, |lf| lf + 1);
+        let end = ends.from(at).map_or(self.text.len(), |lf| lf + 1);
         if self.select == Select::NonMatching {
             self.out.extend_from_slice(&self.text[self.copied..start]);
         }
@@ -85,7 +89,7 @@ impl<'a> Lines<'a> {
     fn leave_line(&mut self) {
         let Some(line) = self.line.take() else { return };
         if line.matched == (self.select == Select::Matching) {
-            self.out.extend_from_slice(&self.text[self.copied..line.end]);
+            append(self.out, self.text, self.copied, line.end);
         } else {
             self.out.truncate(line.mark);
         }
@@ -98,6 +102,20 @@ impl<'a> Lines<'a> {
         if self.select != Select::Matching {
             self.out.extend_from_slice(&self.text[self.copied..]);
         }
+    }
+}
+
+/// Appends a span of the text. Most are short: to copy a fixed length and cut it takes less time than to find the way
+/// that suits the length.
+#[inline]
+fn append(out: &mut Vec<u8>, text: &[u8], from: usize, to: usize) {
+    match text[from..].first_chunk::<SHORT>() {
+        Some(span) if to - from <= SHORT => {
+            let end = out.len() + (to - from);
+            out.extend_from_slice(span);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(&text[from..to]),
     }
 }
 

@@ -6,7 +6,7 @@ use super::plan::{Count, Output, RunOptions};
 use super::tally::{Tally, label_of};
 use crate::ident::Token;
 use crate::map::{LabelId, Map};
-use crate::scan::{Scanner, Sink};
+use crate::scan::{Finds, LineEnds, Scanner};
 
 /// Scans chunks.
 pub(super) struct Worker<'a> {
@@ -59,61 +59,32 @@ impl<'a> Worker<'a> {
             seen: Seen::default(),
         };
         if options.grammar.classes.is_core() {
-            scanner.scan_into(text, *map, &mut Gather { used: &mut used, batch, map });
-            used.batch(batch, map);
+            scanner.scan_core(text, *map, |finds| used.batch(batch, finds, map));
         } else {
-            scanner.scan(text, *map, |token| used.token(&token, label_of(map, &token.found)));
+            let mut ends = LineEnds::default();
+            ends.read(text);
+            scanner.scan(text, *map, |token| used.token(&token, label_of(map, &token.found), &ends));
         }
         used.finish()
     }
 }
 
-/// Gathers the identifiers of the core, whose names stand in the text as they are.
-struct Gather<'a, 'u, 't> {
-    used: &'a mut Use<'u, 't>,
-    batch: &'a mut Batch,
-    map: &'a Map,
-}
-
-impl Sink for Gather<'_, '_, '_> {
-    #[inline]
-    fn ip4(&mut self, start: usize, end: usize, bits: u32) {
-        self.batch.push_ip4(start, end, bits);
-        if self.batch.is_full() {
-            self.used.batch(self.batch, self.map);
-        }
-    }
-
-    fn token(&mut self, token: Token<'_>) {
-        self.batch.push(&token, self.map);
-        if self.batch.is_full() {
-            self.used.batch(self.batch, self.map);
-        }
-    }
-}
-
 impl Use<'_, '_> {
     #[inline(never)]
-    fn batch(&mut self, batch: &mut Batch, map: &Map) {
-        let wanted = [self.wants(false), self.wants(true)];
-        let mut seen = self.seen;
-        batch.drain(
-            self.text,
-            map,
-            |label| {
-                seen.identifiers += 1;
-                seen.matches += u64::from(label.is_some());
-                wanted[usize::from(label.is_some())]
-            },
-            |token, label| self.take(token, label),
-        );
-        self.seen = seen;
+    fn batch(&mut self, batch: &mut Batch, finds: &mut Finds, map: &Map) {
+        let (text, wanted) = (self.text, [self.wants(false), self.wants(true)]);
+        let ends = std::mem::take(&mut finds.line_ends);
+        let take = |token: &Token<'_>, label| self.take(token, label, &ends);
+        let seen = batch.drain(finds, (text, map), wanted, take);
+        finds.line_ends = ends;
+        self.seen.identifiers += seen.identifiers;
+        self.seen.matches += seen.matches;
     }
 
-    fn token(&mut self, token: &Token<'_>, label: Option<LabelId>) {
+    fn token(&mut self, token: &Token<'_>, label: Option<LabelId>, ends: &LineEnds) {
         self.seen.identifiers += 1;
         self.seen.matches += u64::from(label.is_some());
-        self.take(token, label);
+        self.take(token, label, ends);
     }
 
     fn wants(&self, matching: bool) -> bool {
@@ -121,7 +92,7 @@ impl Use<'_, '_> {
     }
 
     #[inline]
-    fn take(&mut self, token: &Token<'_>, label: Option<LabelId>) {
+    fn take(&mut self, token: &Token<'_>, label: Option<LabelId>, ends: &LineEnds) {
         let matches = label.is_some();
         if self.keep[usize::from(matches)] {
             let index = self.tally.index_of(&token.found, label);
@@ -134,7 +105,7 @@ impl Use<'_, '_> {
             }
         }
         if let Some(lines) = &mut self.lines {
-            lines.token(token, label);
+            lines.token(token, label, ends);
         }
     }
 

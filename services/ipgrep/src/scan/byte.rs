@@ -14,7 +14,7 @@ pub(super) const LABEL: u8 = 16;
 pub(super) const LOCAL: u8 = 32;
 /// Blanks, control bytes and the signs that end a URL.
 pub(super) const STOP: u8 = 64;
-/// What begins no token, ends none, and hides nothing: anything but [`LABEL`], dots, `%` and `\`.
+/// What is part of no token and hides nothing: anything but [`LABEL`], dots, colons, `%` and `\`.
 pub(super) const PLAIN: u8 = 128;
 /// An ASCII letter or digit.
 pub(super) const ALNUM: u8 = DIGIT | LETTER;
@@ -44,7 +44,7 @@ const fn classes(byte: u8) -> u8 {
     };
     let stop =
         matches!(byte, 0..=b' ' | 0x7f | b'`' | b'"' | b'<' | b'>' | b'|' | b'\\' | b'^' | b'{' | b'}');
-    let plain = word & LABEL == 0 && !matches!(byte, b'.' | b'%' | b'\\');
+    let plain = word & LABEL == 0 && !matches!(byte, b'.' | b':' | b'%' | b'\\');
     word | if stop { STOP } else { 0 } | if plain { PLAIN } else { 0 }
 }
 

@@ -1,13 +1,15 @@
 //! Identifiers in bytes (PRISEM services specification, 7.2 and 7.8).
 
 mod address;
-mod anchors;
 mod border;
 mod byte;
 mod fast;
+mod finds;
 mod grammar;
+mod index;
 mod names;
-mod quick;
+mod plain_names;
+mod quads;
 #[cfg(test)]
 pub(crate) mod reference;
 mod signs;
@@ -15,38 +17,16 @@ mod suffix;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use finds::{Finds, Ip4, LineEnds, Other, What};
 pub use grammar::{Covers, Dns, DnsError, Grammar, Tlds};
 pub(crate) use signs::lower;
 
-use anchors::Anchors;
+use index::Index;
 use names::Chain;
 use signs::Piece;
 
-use crate::ident::{Classes, Found, Token};
+use crate::ident::{Classes, Token};
 use crate::view::View;
-
-/// Receives identifiers.
-pub(crate) trait Sink {
-    /// An IPv4 address: far the most frequent kind, and wanted at once.
-    fn ip4(&mut self, start: usize, end: usize, bits: u32);
-
-    /// Any identifier.
-    fn token(&mut self, token: Token<'_>);
-}
-
-struct Emit<F>(F);
-
-impl<F: FnMut(Token<'_>)> Sink for Emit<F> {
-    #[inline]
-    fn ip4(&mut self, start: usize, end: usize, bits: u32) {
-        self.token(Token { start, end, found: Found::Ip4(bits) });
-    }
-
-    #[inline]
-    fn token(&mut self, token: Token<'_>) {
-        (self.0)(token);
-    }
-}
 
 /// Finds identifiers in texts.
 ///
@@ -56,7 +36,8 @@ impl<F: FnMut(Token<'_>)> Sink for Emit<F> {
 pub struct Scanner {
     grammar: Grammar,
     chain: Chain,
-    anchors: Anchors,
+    index: Index,
+    finds: Finds,
     view: View,
     lower: Vec<u8>,
 }
@@ -71,26 +52,29 @@ impl Scanner {
     /// Gives every identifier of a text in order. The text is one or more whole lines; an LF is a border like the end.
     ///
     /// `map` says which names a rule covers although they end in a file suffix.
-    pub fn scan(&mut self, text: &[u8], map: &impl Covers, emit: impl FnMut(Token<'_>)) {
-        self.scan_into(text, map, &mut Emit(emit));
-    }
-
-    /// The same for a receiver that takes IPv4 addresses separately.
-    pub(crate) fn scan_into(&mut self, text: &[u8], map: &impl Covers, sink: &mut impl Sink) {
-        self.chain.forget();
+    pub fn scan(&mut self, text: &[u8], map: &impl Covers, mut emit: impl FnMut(Token<'_>)) {
         if self.grammar.classes.is_core() {
-            let Self { grammar, chain, anchors, lower, .. } = self;
-            fast::Scan { text, grammar, map, chain, lower, cursor: 0 }.run(anchors, sink);
-        } else {
-            let mut base = 0;
-            for piece in text.split(|byte| *byte <= b' ') {
-                self.scan_piece(piece, base, map, sink);
-                base += piece.len() + 1;
-            }
+            let mut lower = std::mem::take(&mut self.lower);
+            self.scan_core(text, map, |finds| finds.drain(text, &mut lower, &mut emit));
+            self.lower = lower;
+            return;
+        }
+        self.chain.forget();
+        let mut base = 0;
+        for piece in text.split(|byte| *byte <= b' ') {
+            self.scan_piece(piece, base, map, &mut emit);
+            base += piece.len() + 1;
         }
     }
 
-    fn scan_piece(&mut self, real: &[u8], base: usize, map: &impl Covers, sink: &mut impl Sink) {
+    /// The same for the classes of the core alone. Gives what was found by and by; `give` is to empty it.
+    pub(crate) fn scan_core(&mut self, text: &[u8], map: &impl Covers, give: impl FnMut(&mut Finds)) {
+        self.chain.forget();
+        let Self { grammar, chain, index, finds, .. } = self;
+        fast::Scan { text, grammar, map, chain, finds, cursor: 0, done: [0; 2] }.run(index, give);
+    }
+
+    fn scan_piece(&mut self, real: &[u8], base: usize, map: &impl Covers, emit: &mut impl FnMut(Token<'_>)) {
         let defang = self.grammar.classes.has(Classes::DEFANG);
         let mut piece = Piece { real, signs: real, starts: None, base };
         let Self { grammar, chain, view, lower, .. } = self;
@@ -100,8 +84,7 @@ impl Scanner {
         }
         if memchr::memchr2(b'.', b':', piece.signs).is_some() {
             chain.forget();
-            signs::Scan { piece, grammar, map, chain, lower, next_at: None }
-                .run(&mut |token: Token<'_>| sink.token(token));
+            signs::Scan { piece, grammar, map, chain, lower, next_at: None }.run(emit);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::grammar::{Covers, Dns, Grammar};
 use super::suffix::is_suffix;
 
 /// Longest last label.
-const LAST_LABEL: usize = 63;
+pub(super) const LAST_LABEL: usize = 63;
 /// No rule for a longer name is looked for to excuse a file suffix; names have 253 signs at most (RFC 1035).
 const LONGEST_RULE: usize = 256;
 

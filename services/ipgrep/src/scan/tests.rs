@@ -202,6 +202,15 @@ fn nasty_text() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
 }
 
+/// Addresses and names that signs join, over the borders of several windows.
+fn joined_text() -> impl Strategy<Value = Vec<u8>> {
+    let whole = ["192.0.2.10", "198.51.100.34", "1.2.3.4", "::1", "b.example", "a.txt", "ab", "7"];
+    let joints = ["_", "-", ".", ":", " ", "/", "@", "%", "\\", "\n", "..", "_.", "-."];
+    let piece =
+        prop_oneof![proptest::sample::select(whole.to_vec()), proptest::sample::select(joints.to_vec())];
+    proptest::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
 fn classes() -> impl Strategy<Value = Classes> {
     let core = ["ip4,ip6,host", "ip4", "ip6", "host", "ip4,host", "ip6,host", "ip4,ip6"];
     let wide = [
@@ -254,6 +263,11 @@ proptest! {
 
     #[test]
     fn finds_what_the_reference_finds(text in nasty_text(), grammar in grammars()) {
+        prop_assert_eq!(scanned(&text, &grammar, &Rules), by_reference(&text, &grammar), "{:?}", String::from_utf8_lossy(&text));
+    }
+
+    #[test]
+    fn finds_what_the_reference_finds_where_much_is_joined(text in joined_text(), grammar in grammars()) {
         prop_assert_eq!(scanned(&text, &grammar, &Rules), by_reference(&text, &grammar), "{:?}", String::from_utf8_lossy(&text));
     }
 

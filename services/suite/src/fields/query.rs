@@ -21,7 +21,16 @@ pub trait RequestFields: Sized {
     ///
     /// `bad-field` with the first field at fault in the order of declaration; then, unless usage is asked for,
     /// `no-data` or `no-search` if there is nothing to work on.
-    fn read(appdata: &Object) -> Result<Self, Refusal>;
+    fn read(appdata: &Object) -> Result<Self, Refusal> {
+        Self::read_beside(appdata, None)
+    }
+
+    /// The same where the content of the field `beside` came apart, and is empty here.
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestFields::read`].
+    fn read_beside(appdata: &Object, beside: Option<&str>) -> Result<Self, Refusal>;
 
     /// All fields with defaults filled in; contents as length and SHA-256.
     fn params(&self) -> Object;

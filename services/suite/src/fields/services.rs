@@ -19,12 +19,12 @@ macro_rules! fields {
         impl RequestFields for $name {
             const SERVICE: &'static str = $service;
 
-            fn read(appdata: &Object) -> Result<Self, Refusal> {
+            fn read_beside(appdata: &Object, beside: Option<&str>) -> Result<Self, Refusal> {
                 let fields = Self {
                     $($field: fields!(@read $kind appdata, stringify!($field) $(, $default)?)?,)*
                 };
-                if fields.$needed.is_empty() && !fields.usage {
-                    let needed = stringify!($needed);
+                let needed = stringify!($needed);
+                if fields.$needed.is_empty() && beside != Some(needed) && !fields.usage {
                     let refusal = Refusal::new(RefusalCode::$code, format!("field {needed} is empty"));
                     return Err(refusal.with_field(needed));
                 }
