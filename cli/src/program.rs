@@ -64,6 +64,7 @@ const SUBCOMMANDS: &[Program] = programs! {
     "queues" => commands::queues;
     "dead" => commands::dead;
     "check" => commands::check;
+    "doctor" => commands::doctor;
     "config" => commands::config;
     "install-links" => commands::install_links;
     "completions" => commands::completions;
@@ -74,10 +75,10 @@ const SUBCOMMANDS: &[Program] = programs! {
 /// The old programs (0).
 pub(crate) const OLD_NAMES: &[Program] = programs! {
     "anon_client" => commands::anon;
-    "anon_server" => legacy::anon_server;
+    "anon_server" => legacy::server;
     "crosscor" => tools::crosscor (tool);
-    "crosscor_client" => commands::crosscor;
-    "crosscor_server" => legacy::crosscor_server;
+    "crosscor_client" => legacy::crosscor_client;
+    "crosscor_server" => legacy::server;
     "cumdist" => tools::cumdist (tool);
     "ipgrep" => tools::ipgrep (tool);
     "logmon" => legacy::logmon;
@@ -112,6 +113,7 @@ Examples:
   polybus crosscor -m map.txt report.txt      which of ours are in it, and with whom
   polybus serve anon crosscor --bus URL       workers for others
   polybus check --bus URL                     what a bus can do
+  polybus doctor --bus URL                    what on a bus will bite
   polybus install-links ~/bin                 the old program names
 ";
 

@@ -10,7 +10,7 @@ use polybus::frame::Appdata;
 use crate::console::{Notices, Outcome};
 use crate::options::Calling;
 use crate::program::Called;
-use crate::session::{Errand, begin, read_input};
+use crate::session::{Errand, Input, begin, read_input, read_or_stream};
 
 /// Have the identifiers of a text masked by a network map, or classified, by the service anon.
 ///
@@ -48,14 +48,22 @@ pub(crate) fn run(called: &Called, words: Vec<OsString>) -> ExitCode {
 fn ask(called: &Called, options: &Options, notices: &Notices) -> Outcome {
     let Options { file, map, json, stats, calling } = options;
     let errand = Errand::new(called, calling, notices)?;
-    let data = read_input(file.as_deref(), errand.max_bytes())?;
     let netmap =
         map.as_ref().map_or_else(|| Ok(Vec::new()), |map| read_input(Some(map), errand.max_bytes()))?;
+    let input = if errand.streams() {
+        read_or_stream(file.as_deref(), errand.in_one_frame(netmap.len()))?
+    } else {
+        Input::Whole(read_input(file.as_deref(), errand.max_bytes())?)
+    };
+    let (data, content) = match input {
+        Input::Whole(data) => (data, None),
+        Input::Stream(stream) => (Vec::new(), Some(("data", stream))),
+    };
     let appdata = Appdata::new()
         .bytes("data", data)
         .bytes("netmap", netmap)
         .flag("json", *json)
         .flag("stats", *stats)
         .flag("usage", false);
-    errand.run("anon", appdata)
+    errand.run_with("anon", appdata, content)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::console::{Failure, Notices, Outcome, print};
 use crate::options::Calling;
 use crate::program::Called;
-use crate::session::{BUILT_IN, BuiltIn, Place, begin, until_signal};
+use crate::session::{BUILT_IN, BuiltIn, Patience, Place, begin, until_signal};
 
 /// Connect to the bus, show what it can do, and whether the services could be served on it.
 ///
@@ -57,9 +57,11 @@ fn check(called: &Called, options: &Options, notices: &Notices) -> Outcome {
         names => names.iter().map(|name| BuiltIn::named(name)).collect::<Outcome<Vec<_>>>()?,
     };
     let place = Place::find(called, &options.calling, notices).map_err(as_configuration)?;
-    let bus = until_signal(place.connect()).map_err(as_configuration)?;
+    let bus = until_signal(place.connect(Patience::Once, notices)).map_err(as_configuration)?.bus;
     let capability = bus.transport().profile().capability;
-    let verdicts = verdicts(&services, options, place.settings.max_bytes, &capability);
+    // A bus may take less than the default limit of frames: that is no need unless somebody stated it.
+    let size = place.limited.then_some(place.settings.max_bytes);
+    let verdicts = verdicts(&services, options, size, &capability);
     print(&if options.json {
         format!("{}\n", as_json(&bus, &capability, &verdicts))
     } else {
@@ -83,7 +85,12 @@ fn as_configuration(failure: Failure) -> Failure {
     }
 }
 
-fn verdicts(services: &[&BuiltIn], options: &Options, size: u64, capability: &Capability) -> Vec<Verdict> {
+fn verdicts(
+    services: &[&BuiltIn],
+    options: &Options,
+    size: Option<u64>,
+    capability: &Capability,
+) -> Vec<Verdict> {
     let of = |name: &str, about, needs: Needs| Verdict {
         name: name.to_owned(),
         about,
@@ -91,7 +98,7 @@ fn verdicts(services: &[&BuiltIn], options: &Options, size: u64, capability: &Ca
     };
     let served = services
         .iter()
-        .map(|service| of(service.name, service.about, BuiltIn::needs().with_message_size(Some(size))));
+        .map(|service| of(service.name, service.about, BuiltIn::needs().with_message_size(size)));
     let own = Needs::of(options.require.iter().copied());
     let own = (!own.features.is_empty()).then(|| of("--require", "asked for", own));
     served.chain(own).collect()
@@ -129,7 +136,7 @@ fn as_text(bus: &Bus, capability: &Capability, verdicts: &[Verdict]) -> String {
 fn limits(capability: &Capability) -> [(&'static str, String, &'static str); 3] {
     let unknown = || "unknown".to_owned();
     [
-        ("durability", capability.durability.to_string(), "what queues survive at best"),
+        ("durability", capability.durability().to_string(), "what queues survive at best"),
         ("max_message", capability.max_message.map_or_else(unknown, |bytes| bytes.to_string()), "bytes"),
         (
             "lease_limit",
@@ -151,7 +158,7 @@ fn as_json(bus: &Bus, capability: &Capability, verdicts: &[Verdict]) -> Value {
         "bus": bus.url(),
         "local": bus.is_local(),
         "features": features.collect::<serde_json::Map<_, _>>(),
-        "durability": capability.durability.name(),
+        "durability": capability.durability().name(),
         "max_message": capability.max_message,
         "lease_limit_seconds": capability.lease_limit.map(|limit| limit.as_secs()),
         "services": services.collect::<Vec<_>>(),

@@ -1,10 +1,10 @@
-//! `polybus crosscor` and `crosscor_client`: who of ours talked to whom (PRISEM services specification, 6.5).
+//! `polybus crosscor`: who of ours talked to whom (PRISEM services specification, 6.5).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use polybus::frame::Appdata;
 use polybus_ipgrep::Iff;
 
@@ -29,6 +29,13 @@ pub(crate) struct Options {
     /// Texts to send as one; a line never goes on in the next file.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    question: Question,
+}
+
+/// What is asked about the text.
+#[derive(Debug, Args)]
+pub(crate) struct Question {
     /// Map to send: networks and domains with their labels. Without it the map of the server counts.
     #[arg(short, long, value_name = "FILE", visible_short_alias = 'n', visible_alias = "networks")]
     map: Option<PathBuf>,
@@ -39,7 +46,7 @@ pub(crate) struct Options {
     #[arg(short, long)]
     stats: bool,
     #[command(flatten)]
-    calling: Calling,
+    pub(crate) calling: Calling,
 }
 
 const EXAMPLES: &str = "\
@@ -51,9 +58,9 @@ Examples:
 
 pub(crate) fn run(called: &Called, words: Vec<OsString>) -> ExitCode {
     let own = words.split(|word| word == "--").next().unwrap_or_default();
-    match own.iter().position(|word| word == "--local").filter(|_| !called.by_old_name) {
+    match own.iter().position(|word| word == "--local") {
         Some(at) => tools::crosscor::run(&format!("{} --local", called.name), local(&words, at)),
-        None => begin::<Options, _>(called, words, |options| &options.calling, ask),
+        None => begin::<Options, _>(called, words, |options| &options.question.calling, ask),
     }
 }
 
@@ -82,19 +89,27 @@ fn renamed(word: &OsString) -> Option<OsString> {
 }
 
 fn ask(called: &Called, options: &Options, notices: &Notices) -> Outcome {
-    let Options { file, files, map, iff, stats, calling } = options;
-    let errand = Errand::new(called, calling, notices)?;
-    let paths: Vec<&Path> = file.iter().chain(files).map(PathBuf::as_path).collect();
-    let data = read_text(&paths, errand.max_bytes())?;
-    let netmap =
-        map.as_ref().map_or_else(|| Ok(Vec::new()), |map| read_input(Some(map), errand.max_bytes()))?;
-    let appdata = Appdata::new()
-        .bytes("data", data)
-        .bytes("netmap", netmap)
-        .text("iff", iff.map(Iff::as_str))
-        .flag("stats", *stats)
-        .flag("usage", false);
-    errand.run("crosscor", appdata)
+    let paths: Vec<&Path> = options.file.iter().chain(&options.files).map(PathBuf::as_path).collect();
+    options.question.ask(called, &paths, notices)
+}
+
+impl Question {
+    /// Asks it about the text in these files, or on standard input.
+    ///
+    /// # Errors
+    /// As [`read_text`] and [`Errand::run`].
+    pub(crate) fn ask(&self, called: &Called, paths: &[&Path], notices: &Notices) -> Outcome {
+        let errand = Errand::new(called, &self.calling, notices)?;
+        let data = read_text(paths, errand.max_bytes())?;
+        let map = self.map.as_ref().map(|map| read_input(Some(map), errand.max_bytes()));
+        let appdata = Appdata::new()
+            .bytes("data", data)
+            .bytes("netmap", map.transpose()?.unwrap_or_default())
+            .text("iff", self.iff.map(Iff::as_str))
+            .flag("stats", self.stats)
+            .flag("usage", false);
+        errand.run("crosscor", appdata)
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod crosscor;
 pub(crate) mod dead;
+pub(crate) mod doctor;
 pub(crate) mod install_links;
 pub(crate) mod log;
 pub(crate) mod man;

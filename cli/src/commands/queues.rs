@@ -40,6 +40,11 @@ fn show(called: &Called, options: &Options, notices: &Notices) -> Outcome {
     let wanted = options.queues.clone();
     let found =
         Desk::visit(called, &options.desk, notices, |desk| async move { figures(&desk, wanted).await })?;
+    if found.is_empty() {
+        notices.warning(
+            "no queue is listed; some buses show only those that are named, as in polybus queues NAME",
+        );
+    }
     print(&if options.desk.json { as_json(&found) } else { as_text(&found) })
 }
 

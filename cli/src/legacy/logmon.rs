@@ -52,5 +52,5 @@ fn monitor_or_send(called: &Called, options: &Options, notices: &Notices) -> Out
     if send_message.is_none() && !*send {
         return tail::watch(called, watching, showing, compat, notices);
     }
-    send::publish(called, watching, send_message.as_deref(), send.then_some(files), notices)
+    send::publish(called, &watching.topic, send_message.as_deref(), send.then_some(files), notices)
 }

@@ -1,8 +1,8 @@
 //! Old programs whose options no subcommand shares.
 
-pub(crate) mod anon_server;
-pub(crate) mod crosscor_server;
+pub(crate) mod crosscor_client;
 pub(crate) mod logmon;
+pub(crate) mod server;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use clap::ArgMatches;
 
+use crate::options::Compat;
 use crate::program::OLD_NAMES;
 
 fn read(program: &str, words: &str) -> Result<ArgMatches, clap::Error> {
@@ -52,7 +53,7 @@ fn clients_have_options_of_their_own() {
         ("anon_client", "-r report.txt -J -s --file=- --json --stats -srreport.txt"),
         ("anon_client", "--rpc-exchange rpc --timeout 0 --no-retry --require-server"),
         ("crosscor_client", "-r report.txt -m map.txt -I friend --iff=foe -s --stats -sIfoe"),
-        ("crosscor_client", "--rpc-exchange rpc --timeout=1800.5 report.txt -v more.txt -- -r"),
+        ("crosscor_client", "--rpc-exchange rpc --timeout=1800.5 -v"),
         ("crosscor_client", "-n map.txt --networks map.txt"),
     ] {
         read(program, words).unwrap_or_else(|error| panic!("{program} {words}: {error}"));
@@ -111,6 +112,7 @@ fn what_is_not_in_the_tables_is_refused() {
         ("crosscor_client", "-I neutral"),
         ("crosscor_client", "--iff"),
         ("crosscor_client", "-J"),
+        ("crosscor_client", "stray.txt"),
         ("anon_server", "-r report.txt"),
         ("anon_server", "anon"),
         ("crosscor_server", "--require warp"),
@@ -126,6 +128,8 @@ fn what_is_not_in_the_tables_is_refused() {
 fn repeated_options_count_as_given_last() {
     let matches = read("anon_client", "-q a --queue-base b").unwrap();
     assert_eq!(text(&matches, "queue_base"), Some("b"));
+    let matches = read("anon_server", "--compat gen0 --compat short-site,server-lines").unwrap();
+    assert_eq!(matches.get_many::<Compat>("compat").map(Iterator::count), Some(3), "words add up");
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub(crate) struct BusOptions {
     /// Key of that certificate.
     #[arg(long, value_name = "FILE", value_parser = Text::new())]
     tls_key: Option<String>,
-    /// Make missing queues and exchanges durable.
+    /// Make missing queues and topics durable. `polybus serve` makes its queues so without being told; the old names make
+    /// queues that do not survive the broker, as they always did.
     #[arg(long)]
     durable: bool,
 }

@@ -1,29 +1,20 @@
 //! Options of programs that serve.
 
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser as Text;
 use polybus::Feature;
 
-use super::{BusOptions, Compat, Flags, General, Shared};
+use super::{BusOptions, Flags, FrameOptions, General, Shared};
 
 /// How requests are served.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Serving")]
 pub(crate) struct ServerOptions {
-    /// First part of the queue's name. Default: the service.
-    #[arg(short, long, value_name = "NAME", value_parser = Text::new())]
-    queue_base: Option<String>,
-    /// Second part of the queue's name. Default: 0.5.5.
-    #[arg(long, value_name = "V", value_parser = Text::new())]
-    protocol_version: Option<String>,
     /// Exchange of an AMQP broker that the queue is bound to. Default: its default exchange.
     #[arg(short = 'e', long, value_name = "NAME")]
     exchange: Option<String>,
-    /// Topic of log lines. Default: logs.
-    #[arg(long, value_name = "NAME", value_parser = Text::new())]
-    log_exchange: Option<String>,
     /// Map for requests that bring none.
     #[arg(short, long, value_name = "FILE", value_parser = Text::new())]
     map: Option<String>,
@@ -43,41 +34,49 @@ pub(crate) struct ServerOptions {
     /// What dead letters keep of an unreadable request: terse (sizes and digests), full or off. Default: terse.
     #[arg(long, value_name = "POLICY", value_parser = Text::new())]
     dead_letter: Option<String>,
-    /// Largest frame accepted or sent, in bytes. Default: 67108864.
-    #[arg(long, value_name = "N", value_parser = Text::new())]
-    max_bytes: Option<String>,
+    /// Say on the topic health each minute that the service is served.
+    #[arg(long)]
+    pub(crate) health: bool,
+    /// Show `/health`, `/ready` and `/metrics` on a port: `PORT` of the loopback, or `ADDRESS:PORT`. There is no password:
+    /// name an address whose network may read figures.
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    pub(crate) http: Option<SocketAddr>,
+    /// Serve plain NATS requests too: to the subject that is called as the queue, such as `anon_0.5.5`, and answer the
+    /// discovery of NATS services (`$SRV.PING`, `$SRV.INFO`, `$SRV.STATS`). Refused on other buses.
+    #[arg(long)]
+    pub(crate) nats_door: bool,
     /// Refuse to start on a bus that lacks one of these; `polybus check` shows their names.
     #[arg(long, value_name = "FEATURE[,FEATURE]", value_delimiter = ',')]
     pub(crate) require: Vec<Feature>,
-    /// Write the last request and response to this folder, contents by size and digest only.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dump: Option<PathBuf>,
-    /// With --dump: whole frames.
-    #[arg(long, requires = "dump")]
-    pub(crate) dump_full: bool,
-    /// Old behaviours by their names: gen0, short-site, receipt-time, server-lines.
-    #[arg(long, value_name = "WORD[,WORD]", value_delimiter = ',', hide_possible_values = true)]
-    pub(crate) compat: Vec<Compat>,
+    #[command(flatten)]
+    pub(crate) frames: FrameOptions,
 }
 
 impl ServerOptions {
     fn flags(&self, flags: &mut Flags) {
+        self.frames.flags(flags);
         let texts = [
-            ("--queue-base", "service.queue_base", &self.queue_base),
-            ("--protocol-version", "protocol_version", &self.protocol_version),
             ("--exchange", "amqp.request_exchange", &self.exchange),
-            ("--log-exchange", "log.exchange", &self.log_exchange),
             ("--map", "map", &self.map),
             ("--jobs", "service.jobs", &self.jobs),
             ("--max-attempts", "service.max_attempts", &self.max_attempts),
             ("--job-seconds", "service.job_seconds", &self.job_seconds),
             ("--drain-seconds", "service.drain_seconds", &self.drain_seconds),
             ("--dead-letter", "service.dead_letter", &self.dead_letter),
-            ("--max-bytes", "max_bytes", &self.max_bytes),
         ];
         for (option, key, value) in texts {
             flags.take(option, key, value.as_ref());
         }
+    }
+}
+
+/// A port alone is one of the loopback.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text.parse().map_err(|_| {
+            format!("\"{text}\" is neither a port nor an address with a port, such as 127.0.0.1:9464")
+        }),
     }
 }
 
@@ -101,5 +100,25 @@ impl Shared for Serving {
         self.server.flags(flags);
         self.bus.flags(flags);
         self.general.flags(flags);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_one_of_the_loopback() {
+        for (text, found) in [
+            ("9464", "127.0.0.1:9464"),
+            (":0", "127.0.0.1:0"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80"),
+        ] {
+            assert_eq!(listen_address(text).unwrap().to_string(), found);
+        }
+        for text in ["", "192.0.2.1", "65536", "mq.example.org:80", "-1"] {
+            assert!(listen_address(text).unwrap_err().contains("127.0.0.1:9464"), "{text}");
+        }
     }
 }

@@ -11,35 +11,52 @@ use crate::console::{Failure, Outcome};
 
 /// Which topic, on which bus.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Watching {
+pub(crate) struct LogTopic {
     /// Topic. Default: logs.
     #[arg(short, long, value_name = "NAME", value_parser = Text::new())]
     log_exchange: Option<String>,
-    /// Show times in UTC, which is the default unless settings say otherwise.
-    #[arg(long, overrides_with = "display_localtime")]
-    display_utc: bool,
-    /// Show times in local time.
-    #[arg(long, overrides_with = "display_utc")]
-    display_localtime: bool,
     #[command(flatten)]
     bus: BusOptions,
     #[command(flatten)]
     general: General,
 }
 
-impl Shared for Watching {
+impl Shared for LogTopic {
     fn general(&self) -> &General {
         &self.general
     }
 
     fn flags(&self, flags: &mut Flags) {
         flags.take("--log-exchange", "log.exchange", self.log_exchange.as_ref());
+        self.bus.flags(flags);
+        self.general.flags(flags);
+    }
+}
+
+/// Which topic is watched, and in which zone its times are shown.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Watching {
+    #[command(flatten)]
+    pub(crate) topic: LogTopic,
+    /// Show times in UTC, which is the default unless settings say otherwise.
+    #[arg(long, overrides_with = "display_localtime", help_heading = "Monitoring")]
+    display_utc: bool,
+    /// Show times in local time.
+    #[arg(long, overrides_with = "display_utc", help_heading = "Monitoring")]
+    display_localtime: bool,
+}
+
+impl Shared for Watching {
+    fn general(&self) -> &General {
+        &self.topic.general
+    }
+
+    fn flags(&self, flags: &mut Flags) {
+        self.topic.flags(flags);
         flags.switch("--display-utc", "log.display_utc", self.display_utc);
         if self.display_localtime {
             flags.take("--display-localtime", "log.display_utc", Some(&"false".to_owned()));
         }
-        self.bus.flags(flags);
-        self.general.flags(flags);
     }
 }
 

@@ -9,7 +9,7 @@ use polybus::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use super::{Place, until_signal, wrong};
+use super::{Patience, Place, until_signal, wrong};
 use crate::console::{Failure, Notices, Outcome};
 use crate::options::DeskOptions;
 use crate::program::Called;
@@ -42,7 +42,7 @@ impl Desk {
             return Err(Failure::configuration(text));
         }
         until_signal(async {
-            let bus = place.connect().await?;
+            let bus = place.connect(Patience::Once, notices).await?.bus;
             notices.progress(|| format!("connected to {bus}"));
             let done = work(Self { bus: bus.clone() }).await;
             bus.drain(LEAVE_WITHIN).await;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polybus::frame::{Answer, Frame, Identity, Received, Refusal};
+use polybus::frame::{Answer, Frame, Identity, ProtocolVersion, Received, Refusal};
 use polybus::log::{Level, LogSink};
 use polybus::{Service, ServiceRequest, async_trait};
 
@@ -74,6 +74,7 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 pub(crate) struct Dumped {
     pub(crate) service: Box<dyn Service>,
     pub(crate) identity: Identity,
+    pub(crate) protocol: ProtocolVersion,
     pub(crate) dump: Dump,
     pub(crate) log: Arc<dyn LogSink>,
 }
@@ -84,11 +85,16 @@ impl Service for Dumped {
         self.service.name()
     }
 
+    fn streams(&self) -> Option<&str> {
+        self.service.streams()
+    }
+
     async fn serve(&self, request: ServiceRequest) -> Result<Answer, Refusal> {
         self.tell(self.dump.received(Way::Request, &request.frame));
         let served = self.service.serve(request).await;
         let answer = served.as_ref().map_or_else(|refusal| refusal.answer(self.name()), Clone::clone);
-        self.tell(self.dump.sent(Way::Response, &Frame::reply(self.name(), &answer, &self.identity)));
+        let frame = Frame::reply(self.name(), &answer, &self.identity).protocol(&self.protocol);
+        self.tell(self.dump.sent(Way::Response, &frame));
         served
     }
 }

@@ -1,7 +1,8 @@
 //! What a client reads before it calls.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read, Seek};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,6 +57,65 @@ pub(crate) fn read_input(path: Option<&Path>, limit: u64) -> Outcome<Vec<u8>> {
     }
 }
 
+/// An input of a call.
+pub(crate) enum Input {
+    /// It fits into a frame.
+    Whole(Vec<u8>),
+    /// It does not, and is sent while it is read.
+    Stream(Stream),
+}
+
+/// An input on its way.
+pub(crate) struct Stream {
+    from: Box<dyn Read + Send>,
+    place: String,
+    length: Option<u64>,
+}
+
+impl Stream {
+    /// Its length, if that is known.
+    pub(crate) const fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The next piece, in a buffer of this size at most; empty at the end. Blocks.
+    pub(crate) fn next(&mut self, mut piece: Vec<u8>, size: usize) -> Outcome<Vec<u8>> {
+        piece.clear();
+        let read = self.from.by_ref().take(size as u64).read_to_end(&mut piece);
+        read.map_err(unreadable(&self.place))?;
+        Ok(piece)
+    }
+}
+
+/// Reads one input whole if it has at most `limit` bytes; a longer one is left to be read piece by piece.
+///
+/// # Errors
+/// Exit 1 if it cannot be read or there is none.
+pub(crate) fn read_or_stream(path: Option<&Path>, limit: u64) -> Outcome<Input> {
+    let path = path.filter(|path| path.as_os_str() != "-");
+    if path.is_none() && io::stdin().is_terminal() {
+        return read_input(path, limit).map(Input::Whole);
+    }
+    let place = path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
+    let (mut from, length): (Box<dyn Read + Send>, _) = match path {
+        Some(path) => {
+            let file = File::open(path).map_err(unreadable(&place))?;
+            let metadata = file.metadata().map_err(unreadable(&place))?;
+            (Box::new(file), metadata.is_file().then_some(metadata.len()))
+        }
+        None => (Box::new(io::stdin()), stdin_length()),
+    };
+    if length.is_some_and(|length| length > limit) {
+        return Ok(Input::Stream(Stream { from, place, length }));
+    }
+    let mut begun = Vec::new();
+    from.by_ref().take(limit.saturating_add(1)).read_to_end(&mut begun).map_err(unreadable(&place))?;
+    if begun.len() as u64 <= limit {
+        return Ok(Input::Whole(begun));
+    }
+    Ok(Input::Stream(Stream { from: Box::new(io::Cursor::new(begun).chain(from)), place, length }))
+}
+
 fn read(from: impl Read, place: &str, length: Option<u64>, limit: u64) -> Outcome<Vec<u8>> {
     let bar = bar(length);
     let mut from = bar.wrap_read(from);
@@ -87,14 +147,26 @@ fn unreadable(place: &str) -> impl FnOnce(io::Error) -> Failure {
     move |error| Failure::refused("unreadable", format!("{place}: {error}"))
 }
 
-/// A bar on standard error, if that is a terminal and the input is large or of unknown length.
 fn bar(length: Option<u64>) -> ProgressBar {
+    bar_of("read", length)
+}
+
+/// How long the file on standard input is, if it is one that is read from its beginning.
+fn stdin_length() -> Option<u64> {
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    let begun = file.stream_position().ok()?;
+    Some(metadata.len().saturating_sub(begun))
+}
+
+/// A bar on standard error, if that is a terminal and there is much to do, or nobody knows how much.
+pub(crate) fn bar_of(done: &str, length: Option<u64>) -> ProgressBar {
     let seen = io::stderr().is_terminal() && length.is_none_or(|length| length > WORTH_A_BAR);
     let target = if seen { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(length, target);
-    let form = "{bytes} of {total_bytes} read {wide_bar} {eta}";
-    let form = if length.is_some() { form } else { "{bytes} read, {bytes_per_sec}" };
-    if let Ok(style) = ProgressStyle::with_template(form) {
+    let known = format!("{{bytes}} of {{total_bytes}} {done} {{wide_bar}} {{eta}}");
+    let form = if length.is_some() { known } else { format!("{{bytes}} {done}, {{bytes_per_sec}}") };
+    if let Ok(style) = ProgressStyle::with_template(&form) {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(250));

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use polybus::Bus;
 use polybus::frame::Identity;
 use polybus::log::{Level, LineForm, LogLayer, LogOptions, LogPublisher, LogSink};
-use polybus::{Bus, Name};
+use tokio::task::AbortHandle;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{Place, wrong};
+use super::link_watch::LinkWatch;
+use super::{Arrival, Patience, Place};
 use crate::console::{Notices, Outcome};
 
 /// How long the last log lines may take.
@@ -32,21 +34,33 @@ pub(crate) struct Link {
     pub(crate) identity: Identity,
     /// Where log lines go.
     pub(crate) log: Arc<dyn LogSink>,
+    /// Whether the bus was away at first.
+    pub(crate) waited: bool,
     publisher: Arc<LogPublisher>,
+    watch: AbortHandle,
     notices: Notices,
 }
 
 impl Link {
-    /// Connects, and says on the log topic who is there.
+    /// Connects, and says on the log topic who is there. From then on it is told on standard error when the connection
+    /// comes and goes.
     ///
     /// # Errors
     /// As [`Place::connect`], and exit 2 for a topic that cannot be named so. Trouble with log lines is no error.
-    pub(crate) async fn open(place: &Place, logging: Logging, notices: &Notices) -> Outcome<Self> {
-        let topic = Name::new(&place.settings.log.exchange).map_err(|error| wrong(&error))?;
-        let bus = place.connect().await?;
+    pub(crate) async fn open(
+        place: &Place,
+        logging: Logging,
+        patience: Patience,
+        notices: &Notices,
+    ) -> Outcome<Self> {
+        let topic = place.log_topic()?;
+        let Arrival { bus, waited } = place.connect(patience, notices).await?;
         notices.progress(|| format!("connected to {bus}"));
-        let options = LogOptions::default().with_least(place.settings.log.level).with_form(logging.form);
-        let publisher = LogPublisher::start(bus.transport(), &topic, &place.identity, options);
+        let options = LogOptions::default()
+            .with_least(place.settings.log.level)
+            .with_form(logging.form)
+            .with_grade(topic.grade);
+        let publisher = LogPublisher::start(bus.transport(), &topic.name, &place.identity, options);
         let publisher = Arc::new(publisher);
         let log: Arc<dyn LogSink> = match logging.to_stderr {
             Some(least) => Arc::new(Both { publisher: publisher.clone(), notices: notices.clone(), least }),
@@ -54,11 +68,14 @@ impl Link {
         };
         // A second link of one process keeps what the first one has set up.
         let _first = tracing_subscriber::registry().with(LogLayer::new(log.clone())).try_init();
-        Ok(Self { bus, identity: place.identity.clone(), log, publisher, notices: notices.clone() })
+        let watch = tokio::spawn(LinkWatch::new(notices).watch(bus.clone())).abort_handle();
+        let (identity, notices) = (place.identity.clone(), notices.clone());
+        Ok(Self { bus, identity, log, waited, publisher, watch, notices })
     }
 
     /// Sends what is still to be logged, and leaves the bus.
     pub(crate) async fn close(self, within: Duration) {
+        self.watch.abort();
         let report = self.publisher.finish(LAST_LINES.min(within)).await;
         if let Some(trouble) = self.publisher.trouble() {
             self.notices

@@ -1,11 +1,10 @@
 //! Which bus a program uses, by its settings.
 
-use std::fmt::Write;
-
-use polybus::config::{AmqpSettings, BusUrl, ConfigError, Family, Loaded, Loader, Origin, Settings};
+use polybus::config::{BusUrl, ConfigError, Family, Loaded, Loader, Origin, Settings};
 use polybus::frame::Identity;
-use polybus::{Bus, Error, Kind, connect, exit};
+use polybus::{Bus, Durability, Error, Kind, Name, Topic, exit, is_away};
 
+use super::broker_url::{broker_url, completed, is_broker, with_own_reply_address};
 use super::wrong;
 use crate::console::{Failure, Notices, Outcome};
 use crate::options::{Flags, Shared};
@@ -34,7 +33,13 @@ pub(crate) struct Place {
     pub(crate) identity: Identity,
     url: String,
     named: Named,
+    /// Whether the largest frame was stated.
+    pub(crate) limited: bool,
+    by_old_name: bool,
 }
+
+/// Fanouts that are made durable (PRISEM services specification, 9.3).
+const DURABLE_TOPICS: [&str; 4] = ["devops", "health", "test", "dimstr"];
 
 /// The settings of a program from all sources.
 ///
@@ -60,18 +65,27 @@ impl Place {
         }
         let server = loaded.effective.get("amqp.server");
         let told = server.is_some_and(|server| server.origin != Origin::Default);
-        let settings = loaded.settings;
-        let (named, url) = match &settings.bus {
-            Some(url) => (Named::Url, url.expose().to_owned()),
+        let (named, url) = match &loaded.settings.bus {
+            Some(url) => {
+                warn_of_exchange(url, &loaded.settings, notices);
+                (Named::Url, completed(url, &loaded, called.by_old_name))
+            }
             None if called.by_old_name || told => {
-                settings.require_credentials()?;
-                (Named::Broker, broker_url(&settings.amqp, settings.durable))
+                loaded.settings.require_credentials()?;
+                (Named::Broker, broker_url(&loaded))
             }
             None => (Named::Nobody, PRIVATE.to_owned()),
         };
+        let Loaded { settings, effective, .. } = loaded;
+        let limited = effective.get("max_bytes").is_some_and(|limit| limit.origin != Origin::Default);
         let build = env!("POLYBUS_BUILD").to_owned();
         let identity = Identity { build, ..Identity::new(&called.word(), &settings.domain) };
-        Ok(Self { settings, identity, url, named })
+        Ok(Self { settings, identity, url, named, limited, by_old_name: called.by_old_name })
+    }
+
+    /// The same for a caller, whose reply address is its own.
+    pub(crate) fn for_calls(self) -> Self {
+        Self { url: with_own_reply_address(self.url), ..self }
     }
 
     /// The bus, not connected.
@@ -82,12 +96,9 @@ impl Place {
         Bus::open(&self.url).map_err(|error| self.unreachable(&error))
     }
 
-    /// The bus, connected.
-    ///
-    /// # Errors
-    /// As [`Place::open`], and those of connecting.
-    pub(crate) async fn connect(&self) -> Outcome<Bus> {
-        connect(&self.url).await.map_err(|error| self.unreachable(&error))
+    /// The URL of the bus, with its secrets: for the one place that examines it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Whether some setting names the bus.
@@ -95,14 +106,37 @@ impl Place {
         self.named != Named::Nobody
     }
 
+    /// What a queue that has to be made must survive. The old programs made queues that survive nothing.
+    pub(crate) fn durability(&self) -> Option<Durability> {
+        let durable = self.settings.durable.unwrap_or(!self.by_old_name);
+        (!durable).then_some(Durability::Volatile)
+    }
+
+    /// The topic of log lines, as it is made if it has to be.
+    ///
+    /// # Errors
+    /// Exit 2 for a name that cannot be one.
+    pub(crate) fn log_topic(&self) -> Outcome<Topic> {
+        let name = Name::new(&self.settings.log.exchange).map_err(|error| wrong(&error))?;
+        let durable = self.settings.durable.unwrap_or_else(|| DURABLE_TOPICS.contains(&name.as_str()));
+        Ok(if durable { Topic::durable(name) } else { Topic::new(name) })
+    }
+
     /// A broker named by the old settings that cannot be reached is a server that is missing, not a wrong setting.
-    fn unreachable(&self, error: &Error) -> Failure {
-        if self.named == Named::Broker && error.kind() == Kind::Configuration {
-            let why = error.detail().unwrap_or_default();
-            let text = format!("cannot connect: {why}; name a bus with --bus, such as --bus {PRIVATE}");
-            return Failure::told(exit::UNAVAILABLE, "disconnected", text);
+    pub(super) fn unreachable(&self, error: &Error) -> Failure {
+        let by_settings = self.named == Named::Broker;
+        let missing = by_settings && error.kind() == Kind::Configuration;
+        if !missing && !is_away(error) {
+            return wrong(error);
         }
-        wrong(error)
+        let why = error.detail().unwrap_or("no answer");
+        let place = error.target().map_or_else(String::new, |bus| format!(" to {bus}"));
+        let other = if by_settings {
+            format!("; name another bus with --bus, such as --bus {PRIVATE}")
+        } else {
+            String::new()
+        };
+        Failure::told(exit::UNAVAILABLE, "disconnected", format!("cannot connect{place}: {why}{other}"))
     }
 }
 
@@ -116,80 +150,16 @@ fn warn_of_secret(loaded: &Loaded, notices: &Notices) {
     }
 }
 
+/// An option without an effect is told.
+fn warn_of_exchange(url: &BusUrl, settings: &Settings, notices: &Notices) {
+    if !is_broker(url) && !settings.amqp.request_exchange.is_empty() {
+        notices.warning(&format!("a request exchange is for AMQP brokers and has no effect on {url}"));
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let code = if error.exit_code() == exit::USAGE { "usage" } else { "configuration" };
         Self::told(error.exit_code(), code, error.to_string())
-    }
-}
-
-/// The URL of the broker that the settings describe.
-fn broker_url(amqp: &AmqpSettings, durable: bool) -> String {
-    let scheme = if amqp.tls { "amqps" } else { "amqp" };
-    let host = if amqp.host.contains(':') { format!("[{}]", amqp.host) } else { amqp.host.clone() };
-    let password = amqp.password.as_ref().map(|secret| format!(":{}", encoded(secret.expose())));
-    let files = [("tls_ca", &amqp.tls_ca), ("tls_cert", &amqp.tls_cert), ("tls_key", &amqp.tls_key)];
-    let files = files
-        .into_iter()
-        .filter_map(|(key, file)| Some((key, file.as_ref()?.to_string_lossy().into_owned())));
-    let exchange = Some(amqp.request_exchange.clone()).filter(|exchange| !exchange.is_empty());
-    let options: Vec<String> = [("heartbeat", amqp.heartbeat.as_secs().to_string())]
-        .into_iter()
-        .chain(files)
-        .chain(exchange.map(|exchange| ("exchange", exchange)))
-        .chain(durable.then(|| ("durable", "true".to_owned())))
-        .map(|(key, value)| format!("{key}={}", encoded(&value)))
-        .collect();
-    format!(
-        "{scheme}://{}{}@{host}:{}/{}?{}",
-        encoded(&amqp.user),
-        password.unwrap_or_default(),
-        amqp.port,
-        encoded(&amqp.vhost),
-        options.join("&")
-    )
-}
-
-/// Everything but unreserved characters as `%XX` (RFC 3986, 2.1).
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a text cannot fail.
-            let _written = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(flags: &[(&str, &str)]) -> String {
-        let loader =
-            Loader::new(Family::Prisem).directory("/nonexistent").system_file("/nonexistent/polybus.toml");
-        let loader = flags.iter().fold(loader, |loader, (key, value)| loader.flag("--test", key, *value));
-        let settings = loader.load().unwrap().settings;
-        broker_url(&settings.amqp, settings.durable)
-    }
-
-    #[test]
-    fn the_settings_of_a_broker_make_a_url() {
-        let plain = url(&[("amqp.password", "p@ss/word")]);
-        assert_eq!(plain, "amqp://rpc_user:p%40ss%2Fword@localhost:5672/%2F?heartbeat=60");
-        let more = url(&[
-            ("amqp.server", "[2001:db8::1]:5673"),
-            ("amqp.tls", "yes"),
-            ("amqp.tls_ca", "a b.pem"),
-            ("amqp.request_exchange", "rpc"),
-            ("amqp.vhost", "v"),
-            ("durable", "yes"),
-        ]);
-        assert_eq!(
-            more,
-            "amqps://rpc_user@[2001:db8::1]:5673/v?heartbeat=60&tls_ca=a%20b.pem&exchange=rpc&durable=true"
-        );
     }
 }

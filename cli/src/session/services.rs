@@ -2,6 +2,7 @@
 
 use polybus::config::Settings;
 use polybus::{Needs, Server, Service};
+use polybus_ipgrep::{MapOptions, Tlp};
 use polybus_suite::{Anon, Crosscor, ServerMap};
 
 use crate::console::{Failure, Outcome};
@@ -53,7 +54,10 @@ impl BuiltIn {
 
     /// The service, ready to serve.
     pub(crate) fn make(&self, settings: &Settings, compat: &[Compat]) -> Box<dyn Service> {
-        let map = ServerMap { file: settings.map.clone(), ..ServerMap::default() };
+        // The settings have checked the word.
+        let tlp = settings.tlp.as_deref().and_then(|level| level.parse().ok()).unwrap_or(Tlp::White);
+        let options = MapOptions { tlp, ..MapOptions::default() };
+        let map = ServerMap { file: settings.map.clone(), options };
         (self.make)(map, compat)
     }
 

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use polybus::config::Settings;
 use polybus::log::{Level, LineForm};
 use polybus::{Bus, DrainReport, Error, Kind, Needs, Operation, Phase, Server, Service, Shutdown, exit};
 use tokio::task::JoinSet;
 
+use super::door;
 use super::dump::{Dump, Dumped};
+use super::health::Heartbeat;
 use super::link::Logging;
 use super::signals::runtime;
-use super::{BuiltIn, Link, Place, wrong};
+use super::watch::Watch;
+use super::{BuiltIn, Link, Patience, Place, wrong};
 use crate::console::{Failure, Notices, Outcome};
 use crate::options::{Compat, ServerOptions, Serving, Shared};
 use crate::program::Called;
@@ -23,15 +25,22 @@ use crate::program::Called;
 pub(crate) fn serve(called: &Called, names: &[String], serving: &Serving, notices: &Notices) -> Outcome {
     let services: Vec<_> = names.iter().map(|name| BuiltIn::named(name)).collect::<Outcome<_>>()?;
     let place = Place::find(called, serving, notices)?;
-    refuse_local(&place.open()?, called)?;
+    let bus = place.open()?;
+    refuse_local(&bus, called)?;
+    if serving.server.nats_door {
+        door::require_door(&bus)?;
+    }
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let shutdown = Shutdown::on_signals().map_err(|error| Failure::internal(error.to_string()))?;
-        let link = Link::open(&place, logging(serving), notices).await?;
+        let watch = Watch::open(&called.word(), serving.server.http, &shutdown, notices).await?;
+        let Some(link) = arrived(&place, serving, notices, &shutdown).await? else {
+            return Ok((DrainReport::default(), shutdown.phase()));
+        };
         link.bus
             .require(&Needs::of(serving.server.require.iter().copied()))
             .map_err(|error| wrong(&error))?;
-        let report = serve_all(&link, &place.settings, &services, &serving.server, &shutdown).await;
+        let report = serve_all(&link, &place, &services, &serving.server, &watch, &shutdown).await;
         link.close(place.settings.service.drain.min(Duration::from_secs(5))).await;
         report.map_err(|error| wrong(&error)).map(|report| (report, shutdown.phase()))
     });
@@ -41,8 +50,22 @@ pub(crate) fn serve(called: &Called, names: &[String], serving: &Serving, notice
     if report.is_clean() && phase != Phase::Aborting { Ok(()) } else { Err(Failure::Ended(exit::TERMINATED)) }
 }
 
+/// The bus, as soon as it is there; none if a signal comes first.
+async fn arrived(
+    place: &Place,
+    serving: &Serving,
+    notices: &Notices,
+    shutdown: &Shutdown,
+) -> Outcome<Option<Link>> {
+    tokio::select! {
+        biased;
+        () = shutdown.draining() => Ok(None),
+        link = Link::open(place, logging(serving), Patience::Forever, notices) => link.map(Some),
+    }
+}
+
 fn logging(serving: &Serving) -> Logging {
-    let old_form = serving.server.compat.contains(&Compat::ServerLines);
+    let old_form = serving.server.frames.compat.contains(&Compat::ServerLines);
     let form = if old_form { LineForm::Server } else { LineForm::Full };
     Logging { to_stderr: serving.general().to_stderr(Some(Level::Warning)), form }
 }
@@ -65,17 +88,32 @@ fn refuse_local(bus: &Bus, called: &Called) -> Outcome {
 /// That of the first server that fails.
 pub(super) async fn serve_all(
     link: &Link,
-    settings: &Settings,
+    place: &Place,
     services: &[&BuiltIn],
     options: &ServerOptions,
+    watch: &Watch,
     shutdown: &Shutdown,
 ) -> Result<DrainReport, Error> {
-    let mut running = JoinSet::new();
+    let (mut running, mut beats, mut doors) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let mut queues = Vec::new();
     for built_in in services {
-        let service = built_in.make(settings, &options.compat);
-        let server = server(link, settings, dumped(link, service, options), &options.compat);
+        let service = built_in.make(&place.settings, &options.frames.compat);
+        let service = dumped(link, place, service, options);
+        let server = server(link, place, service, &options.frames.compat);
+        let mut observers: Vec<_> = watch.observers().collect();
+        if options.nats_door {
+            let service = door::service(place, built_in, server.queue()?);
+            observers.push(door::observer(&service));
+            doors.spawn(door::keep(link.bus.clone(), service, shutdown.clone()));
+        }
+        let server = server.with_observers(observers);
+        queues.push(server.queue()?);
+        if options.health {
+            beats.spawn(Heartbeat::new(link, place, built_in.name, server.queue()?).beat());
+        }
         running.spawn(server.run(shutdown.clone()));
     }
+    watch.serving(&link.bus, queues);
     let mut report = DrainReport::default();
     while let Some(ended) = running.join_next().await {
         report = report.plus(ended.map_err(|error| crashed(&error))??);
@@ -88,16 +126,18 @@ fn crashed(error: &tokio::task::JoinError) -> Error {
 }
 
 /// A server by the settings.
-pub(super) fn server(
-    link: &Link,
-    settings: &Settings,
-    service: Box<dyn Service>,
-    compat: &[Compat],
-) -> Server {
+pub(super) fn server(link: &Link, place: &Place, service: Box<dyn Service>, compat: &[Compat]) -> Server {
+    configured(&link.bus, place, service, compat).with_log(link.log.clone())
+}
+
+/// A server by the settings that logs nothing.
+pub(super) fn configured(bus: &Bus, place: &Place, service: Box<dyn Service>, compat: &[Compat]) -> Server {
+    let settings = &place.settings;
     let base = settings.service.queue_base.clone().unwrap_or_else(|| service.name().to_owned());
-    Server::new(&link.bus, link.identity.clone(), service)
+    Server::new(bus, place.identity.clone(), service)
         .with_queue_base(base)
         .with_protocol(settings.protocol_version.clone())
+        .with_durability(place.durability())
         .with_jobs(settings.service.jobs)
         .with_max_attempts(settings.service.max_attempts)
         .with_max_bytes(settings.max_bytes)
@@ -105,14 +145,19 @@ pub(super) fn server(
         .with_drain(settings.service.drain)
         .with_generation0(compat.contains(&Compat::Gen0))
         .with_dead_letters(settings.service.dead_letter)
-        .with_log(link.log.clone())
 }
 
-fn dumped(link: &Link, service: Box<dyn Service>, options: &ServerOptions) -> Box<dyn Service> {
-    let Some(folder) = &options.dump else { return service };
+fn dumped(
+    link: &Link,
+    place: &Place,
+    service: Box<dyn Service>,
+    options: &ServerOptions,
+) -> Box<dyn Service> {
+    let Some(folder) = &options.frames.dump else { return service };
     let identity = link.identity.clone();
-    let dump = Dump::new(folder, &identity.program, options.dump_full);
-    Box::new(Dumped { service, identity, dump, log: link.log.clone() })
+    let dump = Dump::new(folder, &identity.program, options.frames.dump_full);
+    let protocol = place.settings.protocol_version.clone();
+    Box::new(Dumped { service, identity, protocol, dump, log: link.log.clone() })
 }
 
 #[cfg(test)]
@@ -158,11 +203,12 @@ mod tests {
         let notices = Notices::new("serve", false);
         let caller = Called { name: "polybus serve".to_owned(), by_old_name: false };
         let place = Place::find(&caller, options.serving(), &notices).unwrap();
-        let link = Link::open(&place, logging(options.serving()), &notices).await.unwrap();
+        let link = Link::open(&place, logging(options.serving()), Patience::Once, &notices).await.unwrap();
         let (trigger, shutdown) = Shutdown::manual();
         let services = [BuiltIn::named("anon").unwrap()];
         let client = Client::new(&connect(url).await.unwrap(), Identity::new("test", "example.org"));
-        let serving = serve_all(&link, &place.settings, &services, &options.serving().server, &shutdown);
+        let watch = Watch::open("serve", None, &shutdown, &notices).await.unwrap();
+        let serving = serve_all(&link, &place, &services, &options.serving().server, &watch, &shutdown);
         let calling = async {
             let reply = called(&client, "anon").await;
             trigger.drain();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use polybus_ipgrep::{BreakMaps, BreakOptions, BreakReport, Earlier, Grammar, Map};
 
 use super::inputs::{Inputs, unreadable};
@@ -13,16 +13,19 @@ use crate::console::{Failure, Notices, Outcome, write_result};
 
 /// Options of the break report.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Break report")]
+#[command(
+    next_help_heading = "Break report",
+    group(ArgGroup::new("others").args(["foe", "cif"]).multiple(true))
+)]
 pub(super) struct BreakArguments {
     /// Instead of a correlation document, report which friends and foes stand on the same lines, which friends are
     /// foes themselves, and who else is there.
-    #[arg(long = "break", requires_all = ["friend", "foe"], conflicts_with_all = ["networks", "iff", "compat"])]
+    #[arg(long = "break", requires_all = ["friend", "others"], conflicts_with_all = ["networks", "iff", "compat"])]
     pub(super) wanted: bool,
     /// Map of ours.
     #[arg(long, value_name = "MAP", requires = "wanted")]
     friend: Option<PathBuf>,
-    /// Map of the others.
+    /// Map of the others; may be left out where --cif names them.
     #[arg(long, value_name = "MAP", requires = "wanted")]
     foe: Option<PathBuf>,
     /// A cifbulk result: items with hits are foes too.

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use polybus_ipgrep::{Map, Report, RunError, RunOptions};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use polybus_ipgrep::{Map, Output, Report, RunError, RunOptions};
 
 use crate::console::{Failure, Outcome};
 
@@ -48,6 +48,10 @@ impl Inputs {
     /// # Errors
     /// Exit 1 if an input cannot be read to its end.
     pub(super) fn run(&self, out: &mut impl Write, map: &Map, options: RunOptions<'_>) -> Outcome<Report> {
+        // A bar and lines that are shown at the same time spoil each other.
+        if !matches!(options.output, Output::Nothing) && io::stdout().is_terminal() {
+            self.progress.set_draw_target(ProgressDrawTarget::hidden());
+        }
         let options = RunOptions { threads: self.threads(), ..options };
         let done = polybus_ipgrep::run(self.readers().collect::<Vec<_>>(), out, map, &options);
         self.progress.finish_and_clear();

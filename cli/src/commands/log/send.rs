@@ -8,15 +8,13 @@ use clap::Parser;
 use jiff::Timestamp;
 use polybus::frame::Identity;
 use polybus::log::{Level, LogLine};
-use polybus::{
-    Bus, Confirm, Error, Fidelity, Kind, Message, Name, PublishOptions, Target, Topic, Topology, exit,
-};
+use polybus::{Bus, Confirm, Error, Fidelity, Kind, Message, PublishOptions, Target, Topic, Topology, exit};
 use tokio::sync::mpsc;
 
 use crate::console::{Failure, Notices, Outcome};
-use crate::options::Watching;
+use crate::options::LogTopic;
 use crate::program::Called;
-use crate::session::{Place, until_signal, wrong};
+use crate::session::{Patience, Place, until_signal, wrong};
 
 /// A longer line is no log line.
 const MAX_LINE: u64 = 1 << 20;
@@ -35,7 +33,7 @@ pub(crate) struct Options {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    watching: Watching,
+    topic: LogTopic,
 }
 
 const EXAMPLES: &str = "\
@@ -46,15 +44,15 @@ Examples:
 ";
 
 impl Options {
-    pub(super) fn shared(&self) -> &Watching {
-        &self.watching
+    pub(super) fn shared(&self) -> &LogTopic {
+        &self.topic
     }
 }
 
 pub(super) fn run(called: &Called, options: &Options, notices: &Notices) -> Outcome {
-    let Options { message, files, watching } = options;
+    let Options { message, files, topic } = options;
     let files = (message.is_none() || !files.is_empty()).then_some(&**files);
-    publish(called, watching, message.as_deref(), files, notices)
+    publish(called, topic, message.as_deref(), files, notices)
 }
 
 /// Publishes `message`, or each line of `files` behind it.
@@ -63,20 +61,20 @@ pub(super) fn run(called: &Called, options: &Options, notices: &Notices) -> Outc
 /// Exit 78 if no bus is named, 69 if the bus does not take a line, 1 if a file cannot be read.
 pub(crate) fn publish(
     called: &Called,
-    watching: &Watching,
+    topic: &LogTopic,
     message: Option<&str>,
     files: Option<&[PathBuf]>,
     notices: &Notices,
 ) -> Outcome {
-    let place = Place::find(called, watching, notices)?;
+    let place = Place::find(called, topic, notices)?;
     warn_if_local(&place, notices)?;
-    let topic = Name::new(&place.settings.log.exchange).map_err(|error| wrong(&error))?;
+    let topic = place.log_topic()?;
     let lines = match files {
         Some(files) => read_ahead(message, files),
         None => one(message.unwrap_or_default()),
     };
     until_signal(async {
-        let bus = place.connect().await?;
+        let bus = place.connect(Patience::For(place.settings.connect), notices).await?.bus;
         notices.progress(|| format!("connected to {bus}"));
         let count = publish_all(&bus, topic, &place.identity, lines).await?;
         notices.progress(|| format!("{count} lines published on {bus}"));
@@ -150,10 +148,10 @@ fn each_line(path: &Path, mut send: impl FnMut(String) -> bool) -> Outcome {
     Ok(())
 }
 
-async fn publish_all(bus: &Bus, topic: Name, identity: &Identity, mut lines: Lines) -> Outcome<u64> {
-    let topology = Topology::new().topic(Topic::new(topic.clone()));
+async fn publish_all(bus: &Bus, topic: Topic, identity: &Identity, mut lines: Lines) -> Outcome<u64> {
+    let topology = Topology::new().topic(topic.clone());
     bus.transport().declare(&topology).await.map_err(|error| untaken(&error))?;
-    let target = Target::Topic(topic);
+    let target = Target::Topic(topic.name);
     let options =
         PublishOptions::default().with_confirm(Confirm::WhereAble).with_accept_loss(Fidelity::all());
     let mut count = 0;
@@ -186,13 +184,13 @@ mod tests {
     use std::io::Write;
 
     use polybus::log::{LogMonitor, Observed, Record};
-    use polybus::{SubscribeOptions, connect};
+    use polybus::{Name, SubscribeOptions, connect};
 
     use super::*;
 
     async fn published(lines: Lines) -> Vec<Record> {
         let bus = connect("embedded:").await.unwrap();
-        let topic = Name::new("devops").unwrap();
+        let topic = Topic::new(Name::new("devops").unwrap());
         let mut monitor =
             LogMonitor::subscribe(&**bus.transport(), &topic, SubscribeOptions::default()).await.unwrap();
         let count = publish_all(&bus, topic, &Identity::new("logmon", "example.org"), lines).await.unwrap();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use clap::Parser;
 use jiff::Timestamp;
 use polybus::log::{Filter, LogMonitor, Observed, Record, Zone};
-use polybus::{Bus, End, Gap, Kind, Link, Name, SubscribeOptions};
+use polybus::{Bus, End, Gap, Name, SubscribeOptions, Topic, is_away};
 
 use crate::console::{Failure, Notices, Outcome, ResultOutput};
 use crate::options::{Compat, Showing, Watching};
 use crate::program::Called;
-use crate::session::{Place, until_signal, wrong};
+use crate::session::{LinkWatch, Patience, Place, until_signal, wrong};
 
 /// How long after a lost connection the next attempt begins.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ pub(crate) fn watch(
     let filter = showing.filter()?;
     let place = Place::find(called, watching, notices)?;
     refuse_local(&place.open()?)?;
-    let topic = Name::new(&place.settings.log.exchange).map_err(|error| wrong(&error))?;
+    let topic = place.log_topic()?;
     let screen = Screen::new(
         showing,
         place.settings.log.zone(),
@@ -69,7 +69,7 @@ pub(crate) fn watch(
         Box::new(ResultOutput::new()),
     )?;
     until_signal(async {
-        let bus = place.connect().await?;
+        let bus = place.connect(Patience::Forever, notices).await?.bus;
         follow(&bus, &topic, &filter, screen, notices).await
     })
 }
@@ -85,21 +85,25 @@ fn refuse_local(bus: &Bus) -> Outcome {
 }
 
 /// Shows what comes, and goes on after the connection was lost.
-async fn follow(bus: &Bus, topic: &Name, filter: &Filter, mut screen: Screen, notices: &Notices) -> Outcome {
+async fn follow(bus: &Bus, topic: &Topic, filter: &Filter, mut screen: Screen, notices: &Notices) -> Outcome {
     loop {
-        let subscribed = LogMonitor::subscribe(&**bus.transport(), topic, SubscribeOptions::default()).await;
-        let mut monitor = subscribed.map_err(|error| wrong(&error))?;
-        banner(topic);
-        if show(bus, &mut monitor, filter, &mut screen, notices).await? {
-            return Ok(());
-        }
-        match monitor.end() {
-            Some(End::Failed(error)) if error.kind() == Kind::Disconnected => {
-                notices.warning(&format!("{error}; trying again in {} s", RECONNECT_AFTER.as_secs()));
+        let lost = match LogMonitor::subscribe(&**bus.transport(), topic, SubscribeOptions::default()).await {
+            Ok(mut monitor) => {
+                banner(&topic.name);
+                if show(bus, &mut monitor, filter, &mut screen, notices).await? {
+                    return Ok(());
+                }
+                match monitor.end() {
+                    Some(End::Failed(error)) => error.clone(),
+                    _ => return Ok(()),
+                }
             }
-            Some(End::Failed(error)) => return Err(wrong(error)),
-            _ => return Ok(()),
+            Err(error) => error,
+        };
+        if !is_away(&lost) {
+            return Err(wrong(&lost));
         }
+        notices.warning(&format!("{lost}; trying again in {} s", RECONNECT_AFTER.as_secs()));
         tokio::time::sleep(RECONNECT_AFTER).await;
     }
 }
@@ -112,7 +116,7 @@ async fn show(
     screen: &mut Screen,
     notices: &Notices,
 ) -> Outcome<bool> {
-    let mut down = false;
+    let mut link = LinkWatch::new(notices);
     loop {
         tokio::select! {
             biased;
@@ -127,22 +131,8 @@ async fn show(
                 Some(Observed::Gap(gap)) => notices.warning(&missed(gap)),
                 None => return Ok(false),
             },
-            () = bus.transport().health_changed() => tell_link(bus, &mut down, notices),
+            () = link.changed(bus) => link.look(bus),
         }
-    }
-}
-
-fn tell_link(bus: &Bus, down: &mut bool, notices: &Notices) {
-    match bus.transport().health().link {
-        Link::Down { reason, .. } if !*down => {
-            *down = true;
-            notices.warning(&format!("the connection to {bus} is lost: {reason}; reconnecting"));
-        }
-        Link::Up if *down => {
-            *down = false;
-            notices.warning(&format!("connected to {bus} again"));
-        }
-        _ => {}
     }
 }
 
@@ -236,14 +226,14 @@ mod tests {
         let screen = Screen::new(&options.showing, Zone::Utc, false, Box::new(shown.clone())).unwrap();
         let filter = options.showing.filter().unwrap();
         let bus = connect("embedded:").await.unwrap();
-        let topic = Name::new(topic).unwrap();
+        let topic = Topic::new(Name::new(topic).unwrap());
         let notices = Notices::new("log tail", false);
         let publishing = async {
             while bus.transport().health().subscriptions.is_empty() {
                 tokio::task::yield_now().await;
             }
             for line in LINES {
-                bus.transport().announce(&topic, Message::new(line)).await.unwrap();
+                bus.transport().announce(&topic.name, Message::new(line)).await.unwrap();
             }
         };
         let (followed, ()) = tokio::join!(follow(&bus, &topic, &filter, screen, &notices), publishing);
