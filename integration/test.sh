@@ -9,13 +9,15 @@ cd "$(dirname "$0")/.." || exit
 # The same generated histories in every run; another seed hunts further: PROPTEST_RNG_SEED=N integration/test.sh
 export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261121}
 
+# Brokers of tests run in containers. Where they may be missing, what cannot be run says so and goes on.
 missing_fails=yes
 case "${1:-}" in
-  '') ;;
-  --allow-missing) missing_fails=no ;;
+  '') export POLYBUS_BROKERS=containers ;;
+  --allow-missing) missing_fails=no; export POLYBUS_ALLOW_MISSING=1 ;;
   *) echo "usage: integration/test.sh [--allow-missing]" >&2; exit 2 ;;
 esac
 
+trap end_engine EXIT
 logs=${CARGO_TARGET_DIR:-target}/test-logs
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0
@@ -75,13 +77,38 @@ api_documentation() {
   RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features
 }
 
+broker_images() {
+  # The tests start brokers without containers, too.
+  { have /usr/sbin/nats-server || have nats-server; } && { have /usr/sbin/rabbitmq-server || have rabbitmq-server; } ||
+    servers rabbitmq-server nats-server || return 1
+  integration/brokers/images.sh && docker version --format 'engine: {{.Server.Version}}'
+}
+
+# The kit on brokers has a step of its own: see .config/nextest.toml.
 tests() {
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --workspace --all-features --no-fail-fast
   else
-    cargo test --locked --workspace --all-features --all-targets --no-fail-fast
+    POLYBUS_KIT_BROKERS=later cargo test --locked --workspace --all-features --all-targets --no-fail-fast
   fi
 }
+
+# In containers, all five versions: one that cannot be started is a failure. Five brokers at once are much for a small
+# machine: one with a failed case is judged once more, alone and whole, and the log says so. What fails then has failed.
+kit_on_brokers() {
+  local out broker failed=0
+  out=$(mktemp)
+  if kit_cases 2>&1 | tee "$out"; then rm -f "$out"; return 0; fi
+  sed -nE 's/^test ([a-z]+_[0-9_]+)::[a-z0-9_]+ +\.\.\. FAILED$/\1/p' "$out" | sort -u >"$out.again"
+  [ -s "$out.again" ] || failed=1
+  while read -r broker; do
+    echo "=== $broker failed beside the others; judged again, alone"
+    kit_cases "$broker::" </dev/null || failed=1
+  done <"$out.again"
+  rm -f "$out" "$out.again"
+  return "$failed"
+}
+kit_cases() { cargo test --locked --all-features -p polybus-kit --test brokers -- "$@"; }
 
 doc_tests() { cargo test --locked --workspace --all-features --doc --no-fail-fast; }
 
@@ -113,7 +140,9 @@ step 'licences, bans and sources of dependencies' need_deny dependencies
 step 'lints' need_components lints
 step 'each feature alone' need_components each_feature
 step 'documentation of the API' need_rust api_documentation
-step 'tests' need_rust tests
+step 'images of the brokers' need_engine broker_images
+step 'tests' need_peers tests
+step 'the kit on RabbitMQ and NATS, in containers' need_engine kit_on_brokers
 step 'examples in the documentation' need_rust doc_tests
 step 'the example service' need_rust example_service
 step 'fuzz targets compile' need_rust fuzz_targets

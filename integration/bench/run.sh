@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures everything that docs/performance.md claims, side by side in one run, and writes that page anew.
-# Takes about ten minutes on two quiet cores. Nothing else should run meanwhile.
+# Takes about twenty minutes on two quiet cores. Nothing else should run meanwhile. The brokers run in containers, or as local
+# programs where no engine answers: see integration/brokers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=integration/setup.sh
@@ -8,12 +9,15 @@ cd "$(dirname "$0")/../.."
 
 have grepcidr || system grepcidr
 have taskset || system util-linux
+need_peers
 
 cargo build --release --locked -p polybus-cli -p polybus-bench
+fresh=$(mktemp)
+trap 'rm -f "$fresh"; end_engine' EXIT
+need_engine || have rabbitmq-server nats-server || servers rabbitmq-server nats-server
+integration/brokers/images.sh || echo "no images: brokers run as local programs" >&2
 bin=${CARGO_TARGET_DIR:-target}/release
 page=docs/performance.md
-fresh=$(mktemp)
-trap 'rm -f "$fresh"' EXIT
 
 # plain TITLE COMMAND...: a section with what the command prints.
 plain() {
@@ -37,6 +41,12 @@ EOT
   plain 'The embedded bus beside a bare channel' "$bin/embedded"
   plain 'The journal beside the bare disk and a store' "$bin/journal"
   plain 'The queue engine alone' "$bin/engine"
+  printf '\n## Polybus beside the raw client libraries\n\n'
+  "$bin/buses"
+  printf '\n## Large bodies in parts beside the raw client libraries\n\n'
+  "$bin/bulk"
+  printf '\n## Calls: Polybus clients beside Python clients\n\n'
+  "$bin/peers"
 } | tee "$fresh"
 cp "$fresh" "$page"
 echo "written: $page" >&2

@@ -87,6 +87,8 @@ pub struct Expect {
     pub attempts: Attempts,
     /// Who gets a message. Default: one of the readers.
     pub readers: Readers,
+    /// Acks are sent and not confirmed: what was acked may come back after a fault, as a duplicate. Default false.
+    pub acks_unconfirmed: bool,
 }
 
 impl Expect {
@@ -121,6 +123,13 @@ impl Expect {
     #[must_use]
     pub const fn with_duplicates(mut self, duplicates: Option<u64>) -> Self {
         self.duplicates = duplicates;
+        self
+    }
+
+    /// With acks that the bus confirms, or does not.
+    #[must_use]
+    pub const fn with_confirmed_acks(mut self, confirmed: bool) -> Self {
+        self.acks_unconfirmed = !confirmed;
         self
     }
 
@@ -330,7 +339,9 @@ impl<'a> Checker<'a> {
         seen.hand_outs += 1;
         let (first, given_back) = (seen.hand_outs == 1, std::mem::take(&mut seen.given_back));
         let (hand_outs, acked) = (seen.hand_outs, times > 0 && seen.acks >= times);
-        if acked {
+        if acked && self.expect.acks_unconfirmed {
+            self.findings.duplicates += 1;
+        } else if acked {
             self.findings.acked_back += 1;
             self.findings.problem(|| format!("{} came back after its ack", name()));
         } else if !first && !given_back {

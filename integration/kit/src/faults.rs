@@ -1,9 +1,10 @@
 //! What somebody who owns the bus can do to it (K4).
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use polybus_contract::{Name, Result};
+use polybus_contract::{Error, Kind, Name, Operation, Result};
 
 /// One thing that can be done to a bus from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,23 @@ pub enum Fault {
     Fill,
     /// The alarm is over.
     Relieve,
+    /// The link swallows everything, both ways, with its connections up, until [`Fault::Mend`]. What was under way is lost,
+    /// where [`Fault::Pause`] only delays it.
+    Blackhole,
+    /// The link is slow, 200 ms each way and 64 KiB a second, until [`Fault::Mend`].
+    Slow,
+    /// Every connection breaks in the middle of what is said next, new ones too, until [`Fault::Mend`].
+    Truncate,
+    /// The link is well again.
+    Mend,
+    /// The bus hands nothing out any longer, and all else works, until [`Fault::Flow`].
+    Stall,
+    /// It hands out again.
+    Flow,
+    /// The wall clock of the bus, of its client or of both goes an hour ahead, until [`Fault::JumpBack`].
+    Jump,
+    /// It goes back.
+    JumpBack,
     /// A publisher that knows nothing of Polybus writes to a queue: [`Faults::write_foreign`].
     Foreign,
 }
@@ -42,7 +60,29 @@ impl Fault {
             Self::Cut => "cut",
             Self::Fill => "fill",
             Self::Relieve => "relieve",
+            Self::Blackhole => "blackhole",
+            Self::Slow => "slow",
+            Self::Truncate => "truncate",
+            Self::Mend => "mend",
+            Self::Stall => "stall",
+            Self::Flow => "flow",
+            Self::Jump => "jump",
+            Self::JumpBack => "jump-back",
             Self::Foreign => "foreign",
+        }
+    }
+
+    /// What ends it, if it lasts.
+    #[must_use]
+    pub const fn undone_by(self) -> Option<Self> {
+        match self {
+            Self::Kill | Self::Stop => Some(Self::Start),
+            Self::Pause => Some(Self::Resume),
+            Self::Fill => Some(Self::Relieve),
+            Self::Blackhole | Self::Slow | Self::Truncate => Some(Self::Mend),
+            Self::Stall => Some(Self::Flow),
+            Self::Jump => Some(Self::JumpBack),
+            _ => None,
         }
     }
 }
@@ -70,4 +110,74 @@ pub trait Faults: Send + Sync {
     /// # Errors
     /// As [`Faults::inject`].
     async fn write_foreign(&self, queue: &Name, bytes: &[u8]) -> Result<()>;
+
+    /// Whether whoever kills or stops the bus takes its client down as well, as with a process that is both. What was open
+    /// then ends, and cases open it anew; what a client restores by itself cannot be shown there.
+    fn takes_client(&self) -> bool {
+        false
+    }
+}
+
+/// The refusal of a fault that is not among what somebody can do.
+pub(crate) fn cannot(who: &str, fault: Fault) -> Error {
+    Error::new(Kind::InvalidOption, Operation::Connect).with_detail(format!("{who} cannot do this: {fault}"))
+}
+
+/// Several who can do harm, for example to a broker and to the link in front of it: the first one who can, does.
+#[async_trait]
+impl Faults for Vec<Arc<dyn Faults>> {
+    fn can(&self, fault: Fault) -> bool {
+        self.iter().any(|one| one.can(fault))
+    }
+
+    async fn inject(&self, fault: Fault) -> Result<()> {
+        let one = self.iter().find(|one| one.can(fault)).ok_or_else(|| cannot("nobody here", fault))?;
+        one.inject(fault).await
+    }
+
+    async fn write_foreign(&self, queue: &Name, bytes: &[u8]) -> Result<()> {
+        let one = self.iter().find(|one| one.can(Fault::Foreign));
+        one.ok_or_else(|| cannot("nobody here", Fault::Foreign))?.write_foreign(queue, bytes).await
+    }
+
+    fn takes_client(&self) -> bool {
+        self.iter().any(|one| one.takes_client())
+    }
+}
+
+/// Keeps account of the faults that last.
+pub(crate) struct Lasting {
+    pub(crate) inside: Arc<dyn Faults>,
+    pub(crate) lasting: Arc<Mutex<Vec<Fault>>>,
+}
+
+#[async_trait]
+impl Faults for Lasting {
+    fn can(&self, fault: Fault) -> bool {
+        self.inside.can(fault)
+    }
+
+    async fn inject(&self, fault: Fault) -> Result<()> {
+        if fault.undone_by().is_some() {
+            self.lasting().push(fault);
+        }
+        self.inside.inject(fault).await?;
+        // Kept until it is undone for certain.
+        self.lasting().retain(|lasting| lasting.undone_by() != Some(fault));
+        Ok(())
+    }
+
+    async fn write_foreign(&self, queue: &Name, bytes: &[u8]) -> Result<()> {
+        self.inside.write_foreign(queue, bytes).await
+    }
+
+    fn takes_client(&self) -> bool {
+        self.inside.takes_client()
+    }
+}
+
+impl Lasting {
+    fn lasting(&self) -> MutexGuard<'_, Vec<Fault>> {
+        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

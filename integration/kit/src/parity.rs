@@ -1,8 +1,12 @@
-//! R3: does a bus answer as the embedded one does, wherever both declare support? A comparison of two reports.
+//! R3: does a bus answer as another one does, wherever both declare support? A comparison of two reports, of which the other
+//! one is usually that of the embedded bus.
 
 use std::fmt;
 
+use crate::case::Case;
 use crate::report::{Report, Verdict};
+use crate::runner::{RunOptions, run_case};
+use crate::subject::Subject;
 
 /// The case that the comparison is.
 pub const CASE: &str = "R3";
@@ -27,6 +31,23 @@ impl fmt::Display for Disagreement {
     }
 }
 
+/// Whether the case is compared, if it runs on both.
+#[must_use]
+pub fn compares(case: &Case) -> bool {
+    GROUPS.contains(case.group())
+}
+
+/// Runs those of the selected cases that can be compared with `report` on the other bus, and judges.
+pub async fn run(report: &mut Report, there: &Subject, cases: &[Case], options: &RunOptions) {
+    let mut other = Report::new(there, options.seed);
+    // A bus in this process lives as long as somebody holds it.
+    let _anchor = there.open();
+    for case in cases.iter().filter(|case| compares(case) && options.selection.has(case)) {
+        other.add(run_case(there, case, options).await);
+    }
+    judge(report, &other);
+}
+
 /// The cases of groups A to I that ran on both buses, and how many of them there are. What either bus does not declare
 /// was refused there, and what could not be run says nothing: neither is compared.
 #[must_use]
@@ -47,14 +68,17 @@ pub fn compare(here: &Report, there: &Report) -> (usize, Vec<Disagreement>) {
 }
 
 /// Writes the comparison into the report, as what came of its case R3, if that was asked for.
-pub fn judge(report: &mut Report, embedded: &Report) {
-    let (compared, disagreements) = compare(report, embedded);
+pub fn judge(report: &mut Report, other: &Report) {
+    let (compared, disagreements) = compare(report, other);
     let Some(case) = report.cases.iter_mut().find(|case| case.id == CASE) else { return };
     let words: Vec<_> = disagreements.iter().map(ToString::to_string).collect();
     (case.verdict, case.why) = match (compared, disagreements.is_empty()) {
         (0, _) => (Verdict::NotRun, "no case of groups A to I ran on both".to_owned()),
-        (_, true) => (Verdict::Pass, String::new()),
-        (_, false) => (Verdict::Fail, words.join("; ")),
+        (_, true) => (Verdict::Pass, format!("{compared} cases ended as they do on {}", other.subject)),
+        (_, false) => {
+            let words = words.join("; ");
+            (Verdict::Fail, format!("{compared} cases were compared with {}: {words}", other.subject))
+        }
     };
 }
 

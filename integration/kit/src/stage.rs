@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use crate::case::{CaseResult, Fail};
 use crate::checker::{self, Expect, Findings};
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, Lasting};
 use crate::ledger::{Entry, Flushing, Ledger};
+use crate::outstanding::Outstanding;
 use crate::subject::Subject;
 use crate::times::Times;
 use crate::traffic::{Consumer, Producer, Subscriber};
@@ -36,12 +37,15 @@ struct Inner {
     seed: u64,
     rng: Mutex<fastrand::Rng>,
     ledger: Ledger,
+    outstanding: Mutex<Outstanding>,
     began: Instant,
     log: Mutex<Vec<String>>,
     log_dropped: AtomicUsize,
     profile: Mutex<Profile>,
     handles: Mutex<Vec<Weak<dyn Transport>>>,
     declared: Mutex<Vec<Object>>,
+    /// What lasts of the faults so far, and is undone after the case.
+    lasting: Arc<Mutex<Vec<Fault>>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,12 +68,14 @@ impl Stage {
             seed,
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
             ledger: Ledger::open(folder.join("ledger.jsonl"), Flushing::Buffered)?,
+            outstanding: Mutex::default(),
             began: Instant::now(),
             log: Mutex::default(),
             log_dropped: AtomicUsize::new(0),
             profile: Mutex::new(profile),
             handles: Mutex::default(),
             declared: Mutex::default(),
+            lasting: Arc::default(),
         })))
     }
 
@@ -126,6 +132,13 @@ impl Stage {
     #[must_use]
     pub fn quiet(&self) -> Duration {
         self.times().past_lease(&self.capability())
+    }
+
+    /// Whether everything that was confirmed has been handed out. A consumer may come back later than a sender does, so
+    /// that it is quiet does not say so.
+    #[must_use]
+    pub fn has_all_come(&self) -> bool {
+        locked(&self.0.outstanding).is_empty()
     }
 
     /// The run, different each time.
@@ -300,6 +313,7 @@ impl Stage {
     /// # Errors
     /// [`Fail::NotRun`] if it cannot be written.
     pub fn record(&self, entry: &Entry) -> CaseResult {
+        locked(&self.0.outstanding).note(entry);
         Ok(self.0.ledger.write(entry)?)
     }
 
@@ -350,7 +364,23 @@ impl Stage {
     ///
     /// # Errors
     /// [`Fail`] naming `what` did not come true.
-    pub async fn until<F>(&self, what: &str, mut condition: impl FnMut() -> F) -> CaseResult
+    pub async fn until<F>(&self, what: &str, condition: impl FnMut() -> F) -> CaseResult
+    where
+        F: Future<Output = bool>,
+    {
+        self.until_within(self.times().patience, what, condition).await
+    }
+
+    /// Waits until `condition` holds, within a bound that the bus declares.
+    ///
+    /// # Errors
+    /// [`Fail`] naming `what` did not come true.
+    pub async fn until_within<F>(
+        &self,
+        bound: Duration,
+        what: &str,
+        mut condition: impl FnMut() -> F,
+    ) -> CaseResult
     where
         F: Future<Output = bool>,
     {
@@ -361,7 +391,8 @@ impl Stage {
                 pause = (pause * 2).min(Duration::from_millis(50));
             }
         };
-        self.bounded(what, looking).await
+        let late = |_| Fail::broken(format!("{what} did not end within {bound:?}"));
+        timeout(bound, looking).await.map_err(late)
     }
 
     /// The next item that arrives, within the declared patience.
@@ -405,13 +436,15 @@ impl Stage {
         Ok(handle)
     }
 
-    /// Whoever can do the faults that the case asked for.
+    /// Whoever can do the faults that the case asked for. What lasts of them when the case is over, is undone.
     ///
     /// # Errors
     /// [`Fail::NotRun`] if nobody can; a case that names them in its table does not get this far.
     pub fn faults(&self, wanted: &[Fault]) -> CaseResult<Arc<dyn Faults>> {
         let found = self.0.subject.faults(wanted).cloned();
-        found.ok_or_else(|| Fail::NotRun(format!("nobody here can do {wanted:?} to the bus")))
+        let lasting = self.0.lasting.clone();
+        let counted = found.map(|inside| -> Arc<dyn Faults> { Arc::new(Lasting { inside, lasting }) });
+        counted.ok_or_else(|| Fail::NotRun(format!("nobody here can do {wanted:?} to the bus")))
     }
 
     /// Copies the ledger as it is now.
@@ -423,6 +456,7 @@ impl Stage {
     /// Removes what the case declared, where the bus can, and closes its handles.
     pub(crate) async fn clear(&self) {
         let patience = self.times().patience;
+        self.undo().await;
         let objects = std::mem::take(&mut *locked(&self.0.declared));
         if self.has(Feature::Remove) && !objects.is_empty() {
             let broom = self.open();
@@ -443,6 +477,19 @@ impl Stage {
         for handle in handles.iter().filter_map(Weak::upgrade) {
             if timeout(patience, handle.drain(Duration::ZERO)).await.is_err() {
                 self.log("a handle did not close");
+            }
+        }
+    }
+}
+
+impl Stage {
+    /// The next case meets the bus as this one did.
+    async fn undo(&self) {
+        let lasting = locked(&self.0.lasting).clone();
+        let Some(faults) = self.0.subject.faults(&[]).filter(|_| !lasting.is_empty()) else { return };
+        for fault in lasting.into_iter().rev().filter_map(Fault::undone_by) {
+            if let Err(error) = faults.inject(fault).await {
+                self.log(format!("{fault} after the case: {error}"));
             }
         }
     }

@@ -17,6 +17,31 @@ struct Stranger {
     open: Open,
 }
 
+/// Handles that insist on TLS, by their URLs (K1s, K2s).
+#[derive(Clone)]
+pub struct Insisting {
+    pub(crate) plain: Open,
+    pub(crate) right: Open,
+    pub(crate) wrong: Open,
+}
+
+impl Insisting {
+    /// Handles for a listener without TLS, for one with a good certificate, and for one with a certificate of another host.
+    ///
+    /// # Errors
+    /// As [`Subject::from_url`].
+    pub fn by_urls(plain: &str, right: &str, wrong: &str) -> Result<Self> {
+        let open = |url| by_url(url).map(|(_, open)| open);
+        Ok(Self { plain: open(plain)?, right: open(right)?, wrong: open(wrong)? })
+    }
+}
+
+impl fmt::Debug for Insisting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Insisting").finish_non_exhaustive()
+    }
+}
+
 /// A bus to be judged: a way to make handles on it, what it declares of its times, and who can do it harm.
 ///
 /// Every handle must be on the same bus instance: one handle sends, another one receives. A transport is judged as it
@@ -28,6 +53,7 @@ pub struct Subject {
     neighbour: Option<Open>,
     checked: bool,
     stranger: Option<Stranger>,
+    insisting: Option<Insisting>,
     times: Times,
     faults: Option<Arc<dyn Faults>>,
     versions: Vec<(String, String)>,
@@ -45,6 +71,7 @@ impl Subject {
             neighbour: None,
             checked: true,
             stranger: None,
+            insisting: None,
             times: Times::default(),
             faults: None,
             versions: vec![("polybus-kit".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
@@ -110,6 +137,13 @@ impl Subject {
         self
     }
 
+    /// The same, with handles that insist on TLS (K1s, K2s). Without this, no bus is asked about it.
+    #[must_use]
+    pub fn with_insisting(mut self, insisting: Insisting) -> Self {
+        self.insisting = Some(insisting);
+        self
+    }
+
     /// The same, its handles used as they are: for a transport that brings its own checks.
     #[must_use]
     pub const fn unchecked(mut self) -> Self {
@@ -134,7 +168,16 @@ impl Subject {
         if let Some(stranger) = &mut wrapped.stranger {
             stranger.open = around(&stranger.open);
         }
+        if let Some(Insisting { plain, right, wrong }) = &mut wrapped.insisting {
+            (*plain, *right, *wrong) = (around(plain), around(right), around(wrong));
+        }
         wrapped
+    }
+
+    /// The same, with `wrap` around whoever can do it harm.
+    pub(crate) fn with_harm(mut self, wrap: impl FnOnce(Arc<dyn Faults>) -> Arc<dyn Faults>) -> Self {
+        self.faults = self.faults.map(wrap);
+        self
     }
 
     /// What it is called in reports.
@@ -166,6 +209,13 @@ impl Subject {
     pub fn stranger(&self) -> Option<(Arc<dyn Transport>, &str)> {
         let stranger = self.stranger.as_ref()?;
         Some((self.judged((stranger.open)()), &stranger.password))
+    }
+
+    /// Fresh handles that insist on TLS: at a listener without it, at a good one, at one of another name.
+    #[must_use]
+    pub fn insisting(&self) -> Option<[Arc<dyn Transport>; 3]> {
+        let Insisting { plain, right, wrong } = self.insisting.as_ref()?;
+        Some([plain, right, wrong].map(|open| self.judged(open())))
     }
 
     /// A fresh handle of another tenant, if there is one.

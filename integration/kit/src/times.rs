@@ -18,6 +18,12 @@ pub struct Times {
     pub redelivery: Duration,
     /// How long the kit waits for what must come before it calls it missing. Default 20 s.
     pub patience: Duration,
+    /// Within which the bus says that its link is silent, or that a consumer gets nothing of what waits (J3, J7). Default
+    /// 10 s.
+    pub liveness: Duration,
+    /// How long the kit keeps the bus down where an outage should be a long one (J6): longer than whatever a client library
+    /// gives up after. Default 5 s, so that a run is short; 90 s proves more.
+    pub outage: Duration,
 }
 
 impl Default for Times {
@@ -26,6 +32,8 @@ impl Default for Times {
             lease: Duration::from_millis(300),
             redelivery: Duration::from_millis(200),
             patience: Duration::from_secs(20),
+            liveness: Duration::from_secs(10),
+            outage: Duration::from_secs(5),
         }
     }
 }
@@ -49,6 +57,20 @@ impl Times {
     #[must_use]
     pub const fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// These times with another bound on noticing silence.
+    #[must_use]
+    pub const fn with_liveness(mut self, liveness: Duration) -> Self {
+        self.liveness = liveness;
+        self
+    }
+
+    /// These times with another long outage.
+    #[must_use]
+    pub const fn with_outage(mut self, outage: Duration) -> Self {
+        self.outage = outage;
         self
     }
 

@@ -154,6 +154,22 @@ impl Consumer {
         }
     }
 
+    /// The next delivery, until nothing more comes: it is quiet for so long and everything that was confirmed has come, or
+    /// the declared patience is over.
+    ///
+    /// # Errors
+    /// As [`Consumer::next_within`].
+    pub async fn next_until(&mut self, quiet: std::time::Duration) -> CaseResult<Option<Taken>> {
+        let began = tokio::time::Instant::now();
+        loop {
+            let taken = self.next_within(quiet).await?;
+            let is_over = || self.stage.has_all_come() || began.elapsed() >= self.stage.times().patience;
+            if taken.is_some() || is_over() {
+                return Ok(taken);
+            }
+        }
+    }
+
     /// Whether nothing comes for as long as the bus could need to hand something out.
     ///
     /// # Errors
@@ -165,7 +181,11 @@ impl Consumer {
         }
     }
 
-    fn taken(&self, delivery: Delivery) -> CaseResult<Taken> {
+    /// Writes down a delivery that was taken from [`Consumer::incoming`].
+    ///
+    /// # Errors
+    /// [`Fail`] if it is not a message that was sent, or the ledger cannot be written.
+    pub fn taken(&self, delivery: Delivery) -> CaseResult<Taken> {
         let stamp = Stamp::read(delivery.message())
             .map_err(|fault| Fail::broken(format!("{} got what nobody sent: {fault}", self.name)))?;
         let attempt = Some(delivery.attempt());

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use polybus_contract::{
-    Admin, Browse, Confirm, ConsumeOptions, Durability, Feature, Group, Intake, Kind, Message, Name, Needs,
-    Nobody, Object, Place, PublishOptions, Queue, Redrive, ReplyOptions, ReplyTo, RequestOptions, Result,
-    SubscribeOptions, Target, Topic, Topology, Transport, Unmet,
+    Admin, Body, Browse, Confirm, ConsumeOptions, Durability, Feature, Group, Intake, Kind, Message, Name,
+    Needs, Nobody, Object, Place, PublishOptions, Queue, Redrive, ReplyOptions, ReplyTo, RequestOptions,
+    Result, SubscribeOptions, Target, Topic, Topology, Transport, Unmet,
 };
 
 use crate::case::{CaseResult, Fail, ensure, refused};
@@ -53,6 +54,7 @@ impl Twin<'_> {
             Feature::DeadLetters => self.dead().await,
             Feature::Request => self.requested(RequestOptions::default()).await,
             Feature::NoResponder => self.requested(RequestOptions::default().with_nobody(Nobody::Fail)).await,
+            Feature::LargeBody => self.large().await,
             Feature::ReplyStream => self.parted().await,
             _ => self.at_desk().await,
         }
@@ -110,6 +112,16 @@ impl Twin<'_> {
         let sent = self.stage.bounded("a publish", sent).await?;
         let what = format!("a publish to a queue whose declare was refused for want of {}", self.feature);
         refused(sent, &what, |_| true).map(|_| ())
+    }
+
+    async fn large(&self) -> CaseResult<String> {
+        let queue = self.line().await?;
+        let body = Body::parts(Arc::new(Bytes::from_static(b"large")));
+        let options = PublishOptions::default().with_confirm(self.stage.confirm_queue());
+        let to = Target::Queue(queue.clone());
+        let said = self.refused("publish", self.bus.publish(&to, Message::new(body), options)).await?;
+        self.nothing_in(&queue).await?;
+        Ok(said)
     }
 
     async fn queue(&self) -> CaseResult<String> {

@@ -73,6 +73,28 @@ fn faults_of_the_command_line_are_named() {
     }
 }
 
+/// The embedded bus in memory beside the one with a journal and beside one in another process: some cases of each kind
+/// here, all of them by hand and on brokers.
+#[test]
+fn r3_two_buses_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = format!("embedded://{}?max_message=1048576", folder.path().join("bus").display());
+    let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_polybus-kit")).unwrap();
+    let process = format!("{} serve --bus embedded:served?max_message=1048576", program.display());
+    let here = ["run", "--bus", "embedded:here?max_message=1048576", "--json"];
+    let some = ["--group", "D", "--case", "A4", "--case", "E1", "--case", "G1", "--case", "K5s"];
+    for other in [["--against", &journal], ["--against-process", &process]] {
+        let run = kit(&[&here[..], &some[..], &other[..]].concat());
+        assert_eq!(code(&run), 0, "{}", text(&run.stdout));
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+        let parity = report["cases"].as_array().unwrap().iter().find(|case| case["id"] == "R3").unwrap();
+        assert_eq!(parity["verdict"], "pass", "{parity}");
+        assert!(parity["why"].as_str().unwrap().starts_with("15 cases"), "{parity}");
+    }
+    let nobody = kit(&[&here[..], &["--against-process", "/no/such/transport"]].concat());
+    assert_eq!(code(&nobody), 2);
+}
+
 #[test]
 fn the_list_names_every_case() {
     let run = kit(&["list"]);

@@ -93,6 +93,13 @@ fn build() -> Result<PathBuf, Error> {
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", "polybus-cli"]).env("CARGO_TARGET_DIR", target);
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    // What cargo says of this package to its tests would be taken for that of others by their build scripts: they would be
+    // run anew, and all that depends on them be built anew, and once more for the next command without these words.
+    for (word, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| word.to_string_lossy().starts_with(of)) {
+            command.env_remove(word);
+        }
+    }
     if profile.file_name().is_some_and(|name| name == "release") {
         command.arg("--release");
     }

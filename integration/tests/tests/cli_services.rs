@@ -1,29 +1,9 @@
 //! The services anon and crosscor through the command and the bus inside its process: the same bytes as the local
 //! engine gives, and as the vectors say.
 
-use std::fs;
-use std::path::Path;
-
 use data_encoding::BASE64;
-use polybus_tests::{Case, Desk, Error, Programs, cases, feed, judge, vectors};
-use serde::Deserialize;
+use polybus_tests::{Desk, Error, Programs, cases, feed, judge, service_calls, vectors};
 use serde_json::Value;
-
-/// One line of `rpc.jsonl`.
-#[derive(Debug, Deserialize)]
-struct Call {
-    id: String,
-    service: String,
-    appdata: Value,
-    retcode: i32,
-    stdout_b64: String,
-}
-
-fn calls(folder: &Path) -> Result<Vec<Call>, Error> {
-    let text = fs::read_to_string(folder.join("rpc.jsonl"))?;
-    let call = |line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}").into());
-    text.lines().filter(|line| !line.trim().is_empty()).map(call).collect()
-}
 
 fn desk() -> Result<Desk, Error> {
     Ok(Desk::new()?.with_variable("SOURCE_DATE_EPOCH", "1392876660").with_variable("TZ", "UTC"))
@@ -31,46 +11,23 @@ fn desk() -> Result<Desk, Error> {
 
 #[test]
 fn every_call_of_the_vectors() -> Result<(), Error> {
-    let (desk, calls) = (desk()?, calls(&vectors())?);
+    let (desk, calls) = (desk()?, service_calls(&vectors())?);
     assert!(!calls.is_empty());
     let mut faults = Vec::new();
-    for Call { id, service, appdata, retcode, stdout_b64 } in &calls {
-        let output = desk.run(&format!("polybus call {service} --appdata -"), appdata.to_string())?;
-        let stdout = BASE64.decode(stdout_b64.as_bytes())?;
-        if output.status.code() != Some(*retcode) || output.stdout != stdout {
-            faults.push(format!("{id}: expected {retcode} and {} bytes: {output:?}", stdout.len()));
-        }
+    for call in &calls {
+        faults.extend(call.fault(&desk, "")?);
     }
     assert!(faults.is_empty(), "{} faults in {} calls:\n{}", faults.len(), calls.len(), faults.join("\n"));
     Ok(())
-}
-
-/// The command line of a client that asks for what the local tool does in `case`; none if no client can.
-fn asked(case: &Case, folder: &Path) -> Option<Vec<String>> {
-    let words: Vec<&str> = case.argv.iter().map(String::as_str).collect();
-    let asked = match words.as_slice() {
-        ["ipgrep", "-a", "--context", "-n", map, file] => vec!["anon_client", "-m", map, "-r", file],
-        ["ipgrep", "-a", "--context", "-s", "-n", map, file] => {
-            vec!["anon_client", "-s", "-m", map, "-r", file]
-        }
-        ["ipgrep", "--json", "-n", map, file] => vec!["anon_client", "-J", "-m", map, "-r", file],
-        ["crosscor", rest @ ..] if !rest.contains(&"--break") => [&["crosscor_client"], rest].concat(),
-        _ => return None,
-    };
-    // The services refuse an empty text, as their clients always did.
-    let empty =
-        |file: &&str| fs::metadata(folder.join(file)).is_ok_and(|file| file.is_file() && file.len() == 0);
-    let reads_nothing = asked.last().is_some_and(empty);
-    (!reads_nothing).then(|| asked.into_iter().chain(["--bus", "embedded:"]).map(str::to_owned).collect())
 }
 
 #[test]
 fn clients_give_what_the_local_tools_give() -> Result<(), Error> {
     let (folder, programs) = (vectors(), Programs::new()?);
     let (mut faults, mut run) = (Vec::new(), 0);
-    for mut case in cases(&folder)? {
-        let Some(argv) = asked(&case, &folder) else { continue };
-        case.argv = argv;
+    for case in cases(&folder)? {
+        let Some(mut case) = case.through_service(&folder) else { continue };
+        case.argv.extend(["--bus", "embedded:"].map(str::to_owned));
         let found = judge(&case, &programs, &folder, None)?;
         faults.extend(found.into_iter().map(|fault| format!("{} as {:?}: {fault}", case.id, case.argv)));
         run += 1;
@@ -117,6 +74,18 @@ fn a_worker_uses_its_own_map_for_requests_without_one() -> Result<(), Error> {
     desk.file("map.txt", MAP)?;
     let output = desk.run("polybus anon", "192.0.2.1\n")?;
     assert_eq!(String::from_utf8(output.stdout)?, "[_CITYA_]\n");
+    Ok(())
+}
+
+#[test]
+fn a_worker_shows_the_labels_of_its_audience() -> Result<(), Error> {
+    let map = "ALPHA:\n  cidr: 192.0.2.0/24\n  tlp_tags: {amber: SITE-A, green: CITYA}\n";
+    for (level, masked) in [("red", "[_SITE-A]"), ("TLP:GREEN", "[_CITYA_]"), ("white", "[__ANON_]")] {
+        let desk = desk()?.with_variable("RPC_TLP", level);
+        desk.file("map.yml", map)?;
+        let output = desk.run("polybus anon -m map.yml", "192.0.2.1\n")?;
+        assert_eq!(String::from_utf8(output.stdout)?, format!("{masked}\n"), "{level}");
+    }
     Ok(())
 }
 

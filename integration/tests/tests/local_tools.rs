@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use polybus_tests::{Error, Programs, feed};
 use serde_json::{Value, json};
@@ -212,6 +212,40 @@ fn a_large_input_gives_the_same_from_a_file_and_from_a_pipe() -> Result<(), Erro
     Ok(())
 }
 
+/// What a command line shows at a terminal, where both of its outputs are.
+fn at_a_terminal(desk: &Desk, line: &str) -> Result<String, Error> {
+    let (program, options) = line.split_once(' ').unwrap_or((line, ""));
+    let line = format!("{} {options}", desk.programs.path(program)?.display());
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
+    let output = command.current_dir(desk.folder.path()).stdin(Stdio::null()).output()?;
+    assert!(output.status.success(), "{line}: {output:?}");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_progress_bar_is_for_large_inputs_at_a_terminal_that_shows_no_lines() -> Result<(), Error> {
+    let desk = Desk::new()?;
+    desk.file("large", &"192.0.2.1 and others\n".repeat(400_000))?;
+    desk.file("small", "192.0.2.1 and others\n")?;
+    for (line, wanted) in [
+        ("ipgrep --json -n map.txt large", true),
+        ("ipgrep --json -n map.txt small", false),
+        ("ipgrep -n map.txt large", false),
+    ] {
+        let shown = at_a_terminal(&desk, line)?;
+        assert_eq!(
+            shown.contains(" left"),
+            wanted,
+            "{line}: {}",
+            shown.chars().take(200).collect::<String>()
+        );
+    }
+    let piped = desk.run("ipgrep --json -n map.txt large", b"")?;
+    assert!(piped.stderr.is_empty());
+    Ok(())
+}
+
 #[test]
 fn who_met_whom() -> Result<(), Error> {
     let desk = Desk::new()?;
@@ -230,6 +264,11 @@ fn who_met_whom() -> Result<(), Error> {
     desk.file("earlier.json", &report.to_string())?;
     let again: Value = serde_json::from_str(&desk.text(&format!("{line} --since earlier.json"), text)?)?;
     assert_eq!(again, report, "nothing is new");
+    let line = "crosscor --break --friend map.txt --cif cif.json";
+    let report: Value = serde_json::from_str(&desk.text(line, text)?)?;
+    assert_eq!(report["foes"], json!([{"site": "cifbulk", "identifiers": 1, "talked_to": ["CITYB"]}]));
+    let nobody = desk.run("crosscor --break --friend map.txt", text.as_bytes())?;
+    assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");
     Ok(())
 }
 

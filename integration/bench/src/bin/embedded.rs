@@ -2,6 +2,8 @@
 //! consumes. On the bus each message is sent confirmed, delivered under a lease, and acknowledged.
 //!
 //! `cargo run --release -p polybus-bench --bin embedded [messages per round]`
+//!
+//! For a profiler, `embedded MESSAGES channel` or `embedded MESSAGES bus` runs one side once, on one thread, ids given.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -27,6 +29,12 @@ fn main() -> Result<()> {
     say(&machine());
     say(&format!("{messages} messages of 1 KiB (shared) with an id, {ROUNDS} rounds, sides in turn"));
     let single = Builder::new_current_thread().enable_all().build().map_err(|error| fault(&error))?;
+    match std::env::args().nth(2).as_deref() {
+        Some("channel") => return single.block_on(through_channel(messages, given)).map(drop),
+        Some("bus") => return single.block_on(through_bus(messages, given)).map(drop),
+        Some(other) => return Err(fault(&format!("{other}: sides are channel and bus"))),
+        None => {}
+    }
     compare("one thread, ids given", &single, messages, given)?;
     compare("one thread, ids made", &single, messages, made)?;
     let multi =

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use polybus_contract::{
-    ConsumeOptions, Delivery, Fidelity, Headers, Incoming, Intake, Kind, Message, MessageId, Name, Property,
-    PublishOptions, Reason, Result, Target, Transport, UnixMillis, Value,
+    ConsumeOptions, Delivery, Feature, Fidelity, Headers, Incoming, Intake, Kind, Message, MessageId, Name,
+    Property, PublishOptions, Reason, Result, Target, Transport, UnixMillis, Value,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -302,9 +302,13 @@ async fn attempt_count(stage: &Stage) -> CaseResult {
     for connection in 0..3 {
         let bus = stage.connect().await?;
         let mut consumer = stage.consumer(&*bus, &queue, &format!("c{connection}"), 1).await?;
-        for _ in 0..3 {
+        for turn in 0..3 {
             wanted += 1;
             let taken = consumer.next().await?;
+            // What a consumer had fetched and gave back unseen may have counted, where releases do.
+            if turn == 0 && !stage.has(Feature::UncountedRelease) && taken.attempt() == wanted + 1 {
+                wanted += 1;
+            }
             ensure!(taken.attempt() == wanted, "hand-out {wanted} says attempt {}", taken.attempt());
             taken.retry(Duration::ZERO).await?;
         }

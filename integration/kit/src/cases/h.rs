@@ -24,9 +24,9 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Takes and acks all that comes, until nothing more does; says how many.
-async fn take_all(stage: &Stage, consumer: &mut Consumer) -> CaseResult<u64> {
+pub(super) async fn take_all(stage: &Stage, consumer: &mut Consumer) -> CaseResult<u64> {
     let mut taken = 0;
-    while let Some(next) = consumer.next_within(stage.quiet()).await? {
+    while let Some(next) = consumer.next_until(stage.quiet()).await? {
         next.ack().await?;
         taken += 1;
     }
@@ -99,7 +99,7 @@ async fn refused_is_error(stage: &Stage) -> CaseResult {
 }
 
 /// Offers the next message; what the bus answers.
-async fn offer(
+pub(super) async fn offer(
     stage: &Stage,
     bus: &dyn Transport,
     target: &Target,
@@ -120,6 +120,10 @@ async fn outage_bounded(stage: &Stage) -> CaseResult {
     let target = Target::Queue(queue.clone());
     let mut producer = stage.producer("p");
     producer.send(&*bus, &queue).await?;
+    // Nothing waits over the outage: not every bus keeps it.
+    let mut before = stage.consumer(&*bus, &queue, "before", 1).await?;
+    before.next().await?.ack().await?;
+    drop(before);
     faults.inject(Fault::Stop).await?;
     let short = PublishOptions::default().with_within(stage.times().redelivery);
     let during = offer(stage, &*bus, &target, &mut producer, short).await?;
@@ -128,6 +132,9 @@ async fn outage_bounded(stage: &Stage) -> CaseResult {
     faults.inject(Fault::Start).await?;
     checked?;
     stage.bounded("a reconnect", bus.connect(stage.times().patience)).await??;
+    if faults.takes_client() {
+        stage.declare_queue(&*bus, "q").await?;
+    }
     producer.send(&*bus, &queue).await.map_err(|fail| fail.during("after an outage"))?;
     let mut consumer = stage.consumer(&*bus, &queue, "c", 1).await?;
     take_all(stage, &mut consumer).await?;

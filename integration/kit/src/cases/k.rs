@@ -1,7 +1,10 @@
 //! K: security. Case ids end in `s`, so that they are not taken for the kit's rules K1 to K10.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use polybus_contract::{
-    Bounds, ConsumeOptions, Intake, Message, PublishOptions, Reason, Target, TransportExt,
+    Bounds, ConsumeOptions, Intake, Message, PublishOptions, Reason, Target, Transport, TransportExt,
 };
 
 use crate::case::{Case, CaseResult, Fail, case, ensure};
@@ -16,16 +19,37 @@ pub(super) const CASES: &[Case] = &[
     case!(K5s secrets_hidden [Queue, Settle] "no text of errors, handles, deliveries or health shows a payload or a password"),
 ];
 
+/// How long a handle may try before it must say that it cannot connect.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+
 fn not_run<T>(why: &str) -> CaseResult<T> {
     Err(Fail::NotRun(why.to_owned()))
 }
 
-async fn tls_required(_stage: &Stage) -> CaseResult {
-    not_run("the subject gives no address of a plain listener to be asked for TLS")
+async fn tls_required(stage: &Stage) -> CaseResult {
+    let [plain, right, _] = insisting(stage)?;
+    // What is refused below is not refused because TLS does not work at all.
+    stage.bounded("connect with TLS", right.connect(stage.times().patience)).await??;
+    is_refused(stage, &*plain, "a bus without TLS that was asked for with it").await
 }
 
-async fn wrong_name(_stage: &Stage) -> CaseResult {
-    not_run("the subject gives no listener with a certificate of another host")
+async fn wrong_name(stage: &Stage) -> CaseResult {
+    let [_, right, wrong] = insisting(stage)?;
+    stage.bounded("connect with TLS", right.connect(stage.times().patience)).await??;
+    is_refused(stage, &*wrong, "a bus with the certificate of another host").await
+}
+
+fn insisting(stage: &Stage) -> CaseResult<[Arc<dyn Transport>; 3]> {
+    let none = || Fail::NotRun("the subject gives no listeners with and without TLS".to_owned());
+    stage.subject().insisting().ok_or_else(none)
+}
+
+/// Whether a handle does not connect, and says so in time.
+async fn is_refused(stage: &Stage, handle: &dyn Transport, what: &str) -> CaseResult {
+    let connected = stage.bounded("connect", handle.connect(REFUSED_WITHIN)).await?;
+    ensure!(connected.is_err(), "{what} was used");
+    stage.bounded("a close", handle.drain(Duration::ZERO)).await?;
+    Ok(())
 }
 
 async fn signature_tamper(_stage: &Stage) -> CaseResult {

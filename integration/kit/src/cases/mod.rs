@@ -9,7 +9,9 @@ mod f;
 mod g;
 mod h;
 mod i;
+mod j;
 mod k;
+mod l;
 mod r;
 
 use crate::case::Case;
@@ -27,7 +29,9 @@ pub fn all() -> Vec<Case> {
         g::CASES,
         h::CASES,
         i::CASES,
+        j::CASES,
         k::CASES,
+        l::CASES,
         r::CASES,
     ]
     .concat()

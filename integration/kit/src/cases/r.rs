@@ -11,7 +11,7 @@ use crate::stage::Stage;
 pub(super) const CASES: &[Case] = &[
     case!(R1 memory_bound [Queue, Settle, Confirm] "a queue takes no more than its bound, and what passes through it is not kept"),
     case!(R2 no_leak_reconnect [Queue] "connecting and closing again and again leaves no task, no open file and no memory behind"),
-    case!(R3 embedded_equals_live [] "the same answers as the embedded bus, wherever both declare support"),
+    case!(R3 embedded_equals_live [] "the same answers as another bus, the embedded one as a rule, wherever both declare support"),
 ];
 
 const KIB: u64 = 1 << 10;
@@ -59,11 +59,21 @@ async fn memory_bound(stage: &Stage) -> CaseResult {
     within_bound(before, "with a full queue")?;
     let mut incoming = stage.consume(&*bus, &Intake::Queue(queue.clone()), ConsumeOptions::default()).await?;
     let target = Target::Queue(queue);
-    for _ in 0..PASSED / MESSAGE {
-        stage.next(&mut incoming, "the consumer").await?.ack().await?;
-        let room = PublishOptions::default().with_when_full(polybus_contract::WhenFull::Wait);
-        stage.bounded("a publish", bus.publish(&target, large(), room)).await??;
-    }
+    // Side by side: sends under way may have passed the bound, and there is room only when all of that is taken.
+    let taking = async {
+        for _ in 0..PASSED / MESSAGE {
+            stage.next(&mut incoming, "the consumer").await?.ack().await?;
+        }
+        CaseResult::Ok(())
+    };
+    let sending = async {
+        for _ in 0..PASSED / MESSAGE {
+            let room = PublishOptions::default().with_when_full(polybus_contract::WhenFull::Wait);
+            stage.bounded("a publish", bus.publish(&target, large(), room)).await??;
+        }
+        CaseResult::Ok(())
+    };
+    tokio::try_join!(taking, sending)?;
     within_bound(before, "after much had passed through the queue")
 }
 
@@ -105,6 +115,13 @@ async fn no_leak_reconnect(stage: &Stage) -> CaseResult {
     }
     stage.until("that the tasks of closed handles end", || async { tasks() <= alive + OTHERS }).await?;
     stage.until("that closed handles close their files", || async { open_files() <= open + OTHERS }).await?;
+    // What one connection takes comes and goes with it, at any moment of the measurement; what leaked does not go.
+    for _ in 0..OTHERS {
+        if within_bound(memory, "").is_ok() {
+            break;
+        }
+        come_and_go(stage, &queue).await?;
+    }
     within_bound(memory, "after many connections")
 }
 
@@ -119,5 +136,5 @@ async fn come_and_go(stage: &Stage, queue: &Name) -> CaseResult {
 }
 
 async fn embedded_equals_live(_stage: &Stage) -> CaseResult {
-    Err(Fail::NotRun("it is the comparison of this report with one of the embedded bus".to_owned()))
+    Err(Fail::NotRun("no other bus was given to compare this one with".to_owned()))
 }

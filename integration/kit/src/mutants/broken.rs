@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use polybus_contract::{
     Admin, Arrival, Browse, ConsumeOptions, Declared, Delivery, DrainReport, End, Gap, Health, Hold,
-    Incoming, Intake, LeaseTerms, Message, Name, Object, Outcome, Page, Place, Profile, PublishOptions,
-    Purged, QueueInfo, Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo, RequestOptions, Result,
-    Settling, Source, SubscribeOptions, Target, Topology, Transport,
+    Incoming, Intake, LeaseTerms, Message, Name, Object, Outcome, Page, PartStore, Place, Profile,
+    PublishOptions, Purged, QueueInfo, Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo,
+    RequestOptions, Result, Settling, Source, SubscribeOptions, Target, Topology, Transport,
 };
 
 use super::flaw::{Flaw, Inside, desk};
@@ -84,6 +84,10 @@ impl Transport for Broken {
 
     fn admin(&self) -> Option<&dyn Admin> {
         self.inside.admin().map(|_| self as &dyn Admin)
+    }
+
+    fn parts(&self) -> Option<Arc<dyn PartStore>> {
+        self.flaw.parts(&self.inside)
     }
 
     async fn health_changed(&self) {

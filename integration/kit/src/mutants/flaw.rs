@@ -8,10 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use polybus_contract::{
     Browse, Confirmed, ConsumeOptions, Declared, Delivery, DrainReport, Durability, Error, Feature, Gap,
-    Health, Hold, Incoming, Intake, Message, MessageId, Name, Operation, Outcome, Page, Place, Profile,
-    PublishOptions, Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo, RequestOptions, Result,
-    Settling, SubscribeOptions, Target, Topology, Transport,
+    Health, Hold, Incoming, Intake, Message, MessageId, Name, Operation, Outcome, Page, PartStore, Place,
+    Profile, PublishOptions, Receipt, Redrive, Redriven, Reply, ReplyOptions, ReplyTo, RequestOptions,
+    Result, Settling, SubscribeOptions, Target, Topology, Transport,
 };
+
+use crate::faults::{Fault, Faults};
 
 /// The correct bus inside.
 pub(super) type Inside = Arc<dyn Transport>;
@@ -27,6 +29,9 @@ pub(super) trait Flaw: Send + Sync + fmt::Debug {
 
     /// A handle is built.
     fn built(&self, _inside: &Inside) {}
+
+    /// Something was done to the bus from outside.
+    fn struck(&self, _fault: Fault) {}
 
     async fn connect(&self, inside: &Inside, within: Duration) -> Result<()> {
         inside.connect(within).await
@@ -107,6 +112,10 @@ pub(super) trait Flaw: Send + Sync + fmt::Debug {
         inside.reply(to, message, options).await
     }
 
+    fn parts(&self, inside: &Inside) -> Option<Arc<dyn PartStore>> {
+        inside.parts()
+    }
+
     fn health(&self, honest: Health) -> Health {
         honest
     }
@@ -150,5 +159,32 @@ impl Rate {
 
     pub(super) fn strikes(&self) -> bool {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).u32(..self.one_in) == 0
+    }
+}
+
+/// Tells a flaw what is done to its bus.
+pub(super) struct Struck {
+    pub(super) faults: Arc<dyn Faults>,
+    pub(super) flaw: Arc<dyn Flaw>,
+}
+
+#[async_trait]
+impl Faults for Struck {
+    fn can(&self, fault: Fault) -> bool {
+        self.faults.can(fault)
+    }
+
+    async fn inject(&self, fault: Fault) -> Result<()> {
+        self.faults.inject(fault).await?;
+        self.flaw.struck(fault);
+        Ok(())
+    }
+
+    async fn write_foreign(&self, queue: &Name, bytes: &[u8]) -> Result<()> {
+        self.faults.write_foreign(queue, bytes).await
+    }
+
+    fn takes_client(&self) -> bool {
+        self.faults.takes_client()
     }
 }

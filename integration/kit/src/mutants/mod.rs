@@ -9,7 +9,10 @@ mod closing;
 mod content;
 mod dead;
 mod fanout;
+mod faulty;
 mod flaw;
+mod gate;
+mod large;
 mod promising;
 mod resources;
 mod secrets;
@@ -30,7 +33,7 @@ use crate::report::{MutantReport, Verdict};
 use crate::runner::{RunOptions, run_case};
 use crate::subject::Subject;
 use broken::Broken;
-use flaw::Flaw;
+use flaw::{Flaw, Struck};
 
 use stranger::{LockedOut, PASSWORD};
 use weather::{Weather, WeatherMaker};
@@ -73,6 +76,8 @@ impl Mutant {
     pub fn of(&self, subject: &Subject, seed: u64) -> Subject {
         let flaw = (self.make)(seed);
         let name = format!("{}+{}", subject.name(), self.name);
+        let told = flaw.clone();
+        let subject = subject.clone().with_harm(move |faults| Arc::new(Struck { faults, flaw: told }));
         match self.layer {
             Layer::Under => subject.wrapped(name, move |inside| Arc::new(Broken::new(inside, flaw.clone()))),
             Layer::Instead => subject

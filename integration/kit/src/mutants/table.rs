@@ -7,8 +7,8 @@ use polybus_contract::Kind;
 use super::flaw::{Flaw, Rate};
 use super::{Layer, Mutant};
 use super::{
-    asking, closing, content, dead, fanout, promising, resources, secrets, sending, serving, settling,
-    stranger,
+    asking, closing, content, dead, fanout, faulty, large, promising, resources, secrets, sending, serving,
+    settling, stranger,
 };
 
 /// A row: name, group, the cases that must kill it, the flaw in words, and how it is made; `instead` for a flaw in the
@@ -149,8 +149,26 @@ mutants! {
     auto_deletes I I8, "a queue is removed when who declared it closes" => |_seed| serving::AutoDeletes::default();
     forgets_topology I I8, "a declare answers Ok and does nothing" => |_seed| serving::ForgetsTopology;
 
+    confirms_early J H1 J1 J2, "what is confirmed is stored a little later" => |_seed| faulty::ConfirmsEarly::default();
+    repeats_after_restart J J1 J2, "after a restart what was handed out last comes again" => |_seed| faulty::RepeatsAfterRestart::default();
+    hides_outages J J3, "a link that is down is shown as up" => |_seed| faulty::SaysAllIsWell(faulty::without_outage);
+    takes_slow_for_dead J J4, "an answer that takes longer is not waited for" => |_seed| faulty::TakesSlowForDead;
+    forgets_consumers J J5, "after a restart the old consumers get nothing" => |_seed| faulty::ForgetsAtRestart::consumers();
+    forgets_subscriptions J J5, "after a restart the old subscriptions get nothing" => |_seed| faulty::ForgetsAtRestart::default();
+    forgets_credit J J5, "after a restart a consumer gets twice its credit" => |_seed| faulty::ForgetsCredit::default();
+    needs_bus_to_begin J J6, "a consumer that begins while the bus is down fails" => |_seed| faulty::NeedsBusToBegin;
+    hides_stalls J J7, "every consumer is shown as live" => |_seed| faulty::SaysAllIsWell(faulty::without_stall);
+    hides_alarms J J8, "an alarm is not shown" => |_seed| faulty::SaysAllIsWell(faulty::without_alarm);
+    blocks_consumers J J8, "consumers stop while publishers are held back" => |_seed| faulty::BlocksConsumers::default();
+    follows_the_clock J J9, "leases end when the wall clock jumps" => |_seed| faulty::FollowsTheClock::default();
+
     payload_in_errors K K5s, "errors show payloads" => |_seed| secrets::ShowsPayloadInErrors;
     payload_in_debug K K5s, "the handle's Debug shows payloads" => |_seed| secrets::ShowsPayloadInDebug::default();
+
+    damages_parts L L1, "the parts of large bodies are changed" => |_seed| large::Careless::Damages;
+    takes_parts L L2, "the parts of large bodies are gone when they were read" => |_seed| large::Careless::Takes;
+    keeps_parts L L3, "the parts of large bodies stay for ever" => |_seed| large::Careless::Keeps;
+    heads_only L L4, "of a large reply only the head comes" => |_seed| large::HeadsOnly;
 
     keeps_copies R R1, "a copy of every message is kept" => |_seed| resources::KeepsCopies::default();
     buffers_beyond_bounds R R1, "what a full queue refuses is buffered without a bound" => |_seed| resources::BuffersBeyondBounds::default();

@@ -9,23 +9,29 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polybus_contract::{Error, Feature, Kind, Name, Operation, Result, Transport};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 
 use super::client::ProcessTransport;
 use super::link::{Link, locked};
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, cannot};
 
 /// How often it is looked whether anybody still uses the process.
 const UNUSED: Duration = Duration::from_millis(100);
+
+/// How long a process may take to end when it is stopped.
+const STOP: Duration = Duration::from_secs(20);
 
 /// A process that speaks the line protocol, and through it has a bus.
 ///
 /// Nothing is started before a handle is first used. When the process has died, what was open on it ends with
 /// [`Kind::Disconnected`], and the next use of a handle starts another one. It is killed when its last handle goes.
 ///
-/// It is [`Faults`] too: it can be killed with SIGKILL and stays down until it is started again.
+/// It is [`Faults`] too: it can be killed with SIGKILL, or stopped by the end of its input, and stays down until it is started
+/// again; and it can be paused with SIGSTOP.
 pub struct Process {
     command: Vec<OsString>,
     running: Mutex<Option<Running>>,
@@ -38,6 +44,7 @@ struct Running {
     link: Arc<Link>,
     kill: Arc<Notify>,
     ended: watch::Receiver<bool>,
+    pid: Option<Pid>,
 }
 
 impl Process {
@@ -52,7 +59,7 @@ impl Process {
         output: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Arc<Self> {
         let (_, ended) = watch::channel(false);
-        let running = Running { link: Link::over(input, output), kill: Arc::default(), ended };
+        let running = Running { link: Link::over(input, output), kill: Arc::default(), ended, pid: None };
         Arc::new(Self::with(Vec::new(), Some(running)))
     }
 
@@ -108,22 +115,38 @@ impl Process {
         let (Some(input), Some(output)) = (child.stdout.take(), child.stdin.take()) else {
             return Err(failed("the process has no standard streams".to_owned()));
         };
+        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let (end, ended) = watch::channel(false);
         let (link, kill) = (Link::over(input, output), Arc::<Notify>::default());
         tokio::spawn(look_after(child, Arc::downgrade(&link), kill.clone(), end));
-        Ok(Running { link, kill, ended })
+        Ok(Running { link, kill, ended, pid })
     }
 
-    async fn kill(&self) -> Result<()> {
+    /// Ends the process by `how`, and waits until it has ended.
+    async fn down(&self, how: impl FnOnce(&Running)) -> Result<()> {
         self.down.store(true, Ordering::Release);
-        let running =
-            locked(&self.running).as_ref().map(|running| (running.kill.clone(), running.ended.clone()));
-        if let Some((kill, mut ended)) = running {
-            kill.notify_one();
+        let found = locked(&self.running).as_ref().map(|running| {
+            how(running);
+            (running.ended.clone(), running.link.clone())
+        });
+        let Some((mut ended, link)) = found else { return Ok(()) };
+        let waiting = async {
             // Its task is gone as well: then so is the process.
             let _ = ended.wait_for(|ended| *ended).await;
-        }
-        Ok(())
+            // What it said last is still being read.
+            while !link.is_gone() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(STOP, waiting).await.map_err(|_| failed(format!("the process did not end within {STOP:?}")))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let running = locked(&self.running);
+        // While it is not reaped its number is its own.
+        let pid = running.as_ref().filter(|running| !*running.ended.borrow()).and_then(|running| running.pid);
+        let pid = pid.ok_or_else(|| failed("no process runs".to_owned()))?;
+        kill_process(pid, signal).map_err(|error| failed(format!("the process cannot be signalled: {error}")))
     }
 }
 
@@ -141,7 +164,7 @@ async fn look_after(
 ) {
     let unused = async {
         while link.strong_count() > 0 {
-            tokio::time::sleep(UNUSED).await;
+            sleep(UNUSED).await;
         }
     };
     tokio::select! {
@@ -155,22 +178,30 @@ async fn look_after(
 #[async_trait]
 impl Faults for Process {
     fn can(&self, fault: Fault) -> bool {
-        !self.command.is_empty() && matches!(fault, Fault::Kill | Fault::Start)
+        let known = matches!(fault, Fault::Kill | Fault::Stop | Fault::Start | Fault::Pause | Fault::Resume);
+        known && !self.command.is_empty()
     }
 
     async fn inject(&self, fault: Fault) -> Result<()> {
         match fault {
-            Fault::Kill => self.kill().await,
+            Fault::Kill => self.down(|running| running.kill.notify_one()).await,
+            Fault::Stop => self.down(|running| running.link.hang_up()).await,
+            Fault::Pause => self.signal(Signal::STOP),
+            Fault::Resume => self.signal(Signal::CONT),
             Fault::Start => {
                 self.down.store(false, Ordering::Release);
                 self.link().map(|_| ())
             }
-            other => Err(failed(format!("a process cannot be made to {other}"))),
+            other => Err(cannot("a process", other)),
         }
     }
 
     async fn write_foreign(&self, queue: &Name, _bytes: &[u8]) -> Result<()> {
         Err(Error::unsupported(Feature::Queue, Operation::Publish, "a foreign publisher").with_target(queue))
+    }
+
+    fn takes_client(&self) -> bool {
+        true
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) struct HealthLine {
     overflowed: u64,
     expired: u64,
     pending_requests: u64,
+    notes: Vec<String>,
 }
 
 impl From<&Health> for HealthLine {
@@ -82,6 +83,7 @@ impl From<&Health> for HealthLine {
             overflowed,
             expired,
             pending_requests,
+            notes: health.notes.clone(),
         }
     }
 }
@@ -133,6 +135,7 @@ impl From<HealthLine> for Health {
             link: state,
             subscriptions: line.subscriptions.into_iter().map(subscription).collect(),
             counters,
+            notes: line.notes,
         }
     }
 }

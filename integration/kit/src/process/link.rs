@@ -87,6 +87,12 @@ impl Link {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Closes the other side's input, once what was said before is written: it ends in its own time.
+    pub(super) fn hang_up(&self) {
+        // If nobody writes any longer, it is closed.
+        let _ = self.outgoing.send(Vec::new());
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         locked(&self.tables).gone
     }
@@ -310,7 +316,8 @@ impl From<EndLine> for polybus_contract::End {
 }
 
 async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>, mut output: impl AsyncWrite + Unpin) {
-    while let Some(line) = lines.recv().await {
+    // An empty line is the wish to hang up.
+    while let Some(line) = lines.recv().await.filter(|line| !line.is_empty()) {
         // Reading finds out that the process is gone, and tells everybody.
         if output.write_all(&line).await.is_err() || (lines.is_empty() && output.flush().await.is_err()) {
             return;

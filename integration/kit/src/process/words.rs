@@ -204,6 +204,7 @@ flags! {
     queue, confirm, retry_delay, send_delay, dead_letters, uncounted_release, set_credit, priority, expiry,
     sender_order, topic, topic_group, topic_confirm, gap_count, live_subscribe, request, no_responder, reply_confirm,
     reply_stream, scatter, large_body, inspect, browse_ready, browse_dead, purge, redrive, remove,
+    durability_process, durability_disk, durability_replicated,
 }
 
 impl From<&Profile> for ProfileLine {
@@ -213,7 +214,7 @@ impl From<&Profile> for ProfileLine {
         Self {
             instance: profile.instance.to_string(),
             features: declared.map(|feature| feature.name().to_owned()).collect(),
-            durability: durability_word(capability.durability).to_owned(),
+            durability: durability_word(capability.durability()).to_owned(),
             settle: settle_word(capability.settle).to_owned(),
             attempts: attempts_word(capability.attempts).to_owned(),
             lease: lease_word(capability.lease).to_owned(),
@@ -247,9 +248,11 @@ impl ProfileLine {
 
     fn grades(&self) -> Result<Capability, String> {
         let unknown = |what: &str, word: &str| format!("unknown grade {word:?} of {what}");
+        let durability =
+            durability_of(&self.durability).ok_or_else(|| unknown("durability", &self.durability))?;
+        // The word says the highest grade alone; the features say which there are.
+        let listed = self.features.iter().any(|word| word.starts_with("durability_"));
         Ok(Capability {
-            durability: durability_of(&self.durability)
-                .ok_or_else(|| unknown("durability", &self.durability))?,
             settle: settle_of(&self.settle).ok_or_else(|| unknown("settle", &self.settle))?,
             attempts: attempts_of(&self.attempts).ok_or_else(|| unknown("attempts", &self.attempts))?,
             lease: lease_of(&self.lease).ok_or_else(|| unknown("lease", &self.lease))?,
@@ -257,7 +260,7 @@ impl ProfileLine {
             max_message: Some(self.max_message.map_or(MAX_MESSAGE, |max| max.min(MAX_MESSAGE))),
             max_priority: self.max_priority,
             dedup_window: self.dedup_window_ms.map(Duration::from_millis),
-            ..Capability::default()
+            ..Capability::default().surviving(if listed { Durability::Volatile } else { durability })
         })
     }
 }
@@ -268,7 +271,6 @@ pub(super) const BUS: &str = "process";
 /// The most that any process could offer: what a handle says before it has asked.
 pub(super) fn most() -> Profile {
     let mut capability = Capability {
-        durability: Durability::Replicated,
         settle: SettleGrade::Confirmed,
         attempts: AttemptGrade::Counted,
         lease: LeaseGrade::Timed,

@@ -189,7 +189,13 @@ impl Report {
     pub fn new(subject: &Subject, seed: u64) -> Self {
         let times = subject.times();
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let times = [("lease", times.lease), ("redelivery", times.redelivery), ("patience", times.patience)];
+        let times = [
+            ("lease", times.lease),
+            ("redelivery", times.redelivery),
+            ("patience", times.patience),
+            ("liveness", times.liveness),
+            ("outage", times.outage),
+        ];
         let mut report = Self {
             subject: subject.name().to_owned(),
             bus: String::new(),
@@ -285,7 +291,7 @@ fn limits(capability: &Capability) -> Vec<(String, String)> {
     let time = |time: Option<std::time::Duration>| time.map_or("none".to_owned(), |time| format!("{time:?}"));
     let bytes = capability.max_message.map_or("unknown".to_owned(), |bytes| format!("{bytes} bytes"));
     [
-        ("durability", capability.durability.to_string()),
+        ("durability", capability.durability().to_string()),
         ("settle", format!("{:?}", capability.settle).to_lowercase()),
         ("attempts", format!("{:?}", capability.attempts).to_lowercase()),
         ("lease", format!("{:?}", capability.lease).to_lowercase()),

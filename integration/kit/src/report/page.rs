@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{CaseReport, Claim, Report, Verdict};
+use super::{CaseReport, Claim, MutantReport, Report, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -19,6 +19,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("I", "Lifecycle"),
     ("J", "Faults"),
     ("K", "Security"),
+    ("L", "Large bodies"),
     ("R", "Resources"),
 ];
 
@@ -74,7 +75,11 @@ const fn class(verdict: Verdict) -> &'static str {
 fn summary(page: &mut String, report: &Report) {
     let word = if report.is_good() { "No promise was found broken" } else { "Promises are broken" };
     let tone = if report.is_good() { "pass" } else { "fail" };
-    put!(page, "<p class=\"verdict {tone}\">{word}</p>\n<ul class=\"counts\">\n");
+    put!(page, "<p class=\"verdict {tone}\">{word}</p>\n");
+    if report.cases.is_empty() {
+        return;
+    }
+    page.push_str("<ul class=\"counts\">\n");
     for verdict in Verdict::ALL {
         let (class, count) = (class(verdict), report.count(verdict));
         put!(page, "<li class=\"{class}\"><strong>{count}</strong> {verdict}</li>\n");
@@ -155,51 +160,74 @@ fn matrix(page: &mut String, report: &Report) {
         let state = if mutant.is_killed() { ("pass", "killed") } else { ("fail", "alive") };
         put!(
             page,
-            "<dt><code>{}</code> <span class=\"chip {}\">{}</span></dt>",
+            "<div><dt><code>{}</code> <span class=\"chip {}\">{}</span></dt>",
             escape(&mutant.name),
             state.0,
             state.1
         );
-        put!(page, "<dd>{} (by {})</dd>\n", escape(&mutant.about), escape(&mutant.killers.join(", ")));
+        put!(page, "<dd>{} (by {})</dd></div>\n", escape(&mutant.about), escape(&mutant.killers.join(", ")));
     }
     page.push_str("</dl>\n");
-    matrix_table(page, report);
+    matrix_tables(page, report);
     page.push_str("</section>\n");
 }
 
-fn matrix_table(page: &mut String, report: &Report) {
-    let mut ids: Vec<_> =
-        report.mutants.iter().flat_map(|mutant| &mutant.cases).map(|case| &case.id).collect();
+/// One table for each group of mutants: one for all would be wide and mostly empty.
+fn matrix_tables(page: &mut String, report: &Report) {
+    page.push_str(
+        "<p class=\"note\">\u{2716} the case fails on it, and that kills it; \u{25cf} one that must; ",
+    );
+    page.push_str("\u{b7} the case passes on it; empty: it was not run.</p>\n");
+    for (letter, name) in GROUPS {
+        let mutants: Vec<_> =
+            report.mutants.iter().filter(|mutant| group_of(mutant) == Some(*letter)).collect();
+        if !mutants.is_empty() {
+            matrix_table(page, letter, name, &mutants);
+        }
+    }
+}
+
+/// The group that most of its killers belong to, of several the first.
+fn group_of(mutant: &MutantReport) -> Option<&str> {
+    let letters = || mutant.killers.iter().filter_map(|id| id.get(..1));
+    let count = |letter: &&str| letters().filter(|other| other == letter).count();
+    letters().rev().max_by_key(count)
+}
+
+fn matrix_table(page: &mut String, letter: &str, name: &str, mutants: &[&MutantReport]) {
+    let mut ids: Vec<_> = mutants.iter().flat_map(|mutant| &mutant.cases).map(|case| &case.id).collect();
     ids.sort_by_key(|id| (id.get(..1).map(str::to_owned), id.len(), (*id).clone()));
     ids.dedup();
-    page.push_str("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Case by mutant\">\n<table class=\"matrix\">\n");
-    page.push_str(
-        "<caption>Case by mutant. \u{2716} the case fails on it, and that kills it; \u{25cf} one that must; ",
+    put!(
+        page,
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Cases and mutants of {letter}\">\n"
     );
-    page.push_str("\u{b7} the case passes on it; empty: it was not run.</caption>\n<thead><tr><th scope=\"col\">Case</th>");
-    for mutant in &report.mutants {
+    put!(page, "<table class=\"matrix\">\n<caption>{letter}. {name}</caption>\n");
+    page.push_str("<thead><tr><th scope=\"col\">Case</th>");
+    for mutant in mutants {
         put!(page, "<th scope=\"col\"><span>{}</span></th>", escape(&mutant.name));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for id in ids {
         put!(page, "<tr><th scope=\"row\"><code>{}</code></th>", escape(id));
-        for mutant in &report.mutants {
-            let must = mutant.killers.contains(id);
-            let (class, sign, text) = match mutant.verdict_of(id) {
-                Some(Verdict::Fail) if must => ("fail", "\u{2716}\u{25cf}", "killed by the case that must"),
-                Some(Verdict::Fail) => ("fail", "\u{2716}", "killed"),
-                Some(_) if must => ("alive", "\u{25cb}", "must be killed by this case and lives"),
-                Some(_) => ("quiet", "\u{b7}", "not killed"),
-                None => ("quiet", "", "not run"),
-            };
-            put!(
-                page,
-                "<td class=\"{class}\" title=\"{text}\"><span aria-label=\"{text}\">{sign}</span></td>"
-            );
+        for mutant in mutants {
+            matrix_cell(page, id, mutant);
         }
         page.push_str("</tr>\n");
     }
     page.push_str("</tbody>\n</table>\n</div>\n");
+}
+
+fn matrix_cell(page: &mut String, id: &String, mutant: &MutantReport) {
+    let must = mutant.killers.contains(id);
+    let (class, sign, text) = match mutant.verdict_of(id) {
+        Some(Verdict::Fail) if must => ("fail", "\u{2716}\u{25cf}", "killed by the case that must"),
+        Some(Verdict::Fail) => ("fail", "\u{2716}", "killed"),
+        Some(_) if must => ("alive", "\u{25cb}", "must be killed by this case and lives"),
+        Some(_) => ("quiet", "\u{b7}", "not killed"),
+        None => ("quiet", "", "not run"),
+    };
+    put!(page, "<td class=\"{class}\" title=\"{text}\"><span aria-label=\"{text}\">{sign}</span></td>");
 }
 
 fn declared(page: &mut String, title: &str, first: &str, rows: &[Claim]) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use polybus_kit::process::Process;
-use polybus_kit::{Report, RunOptions, Selection, Subject, Times, Verdict, cases, run_case};
+use polybus_kit::{Report, RunOptions, Selection, Subject, Times, Verdict, cases, parity, run_case};
 
 use crate::{BROKEN, GOOD, INCOMPLETE, Outcome, UNUSABLE, say};
 
@@ -20,6 +20,12 @@ pub(crate) struct Arguments {
     /// Another tenant of the same bus, by its URL, for the cases about isolation
     #[arg(long, value_name = "URL", requires = "bus")]
     neighbour: Option<String>,
+    /// Another bus, by its URL: run the cases of groups A to I on it too, and compare (case R3)
+    #[arg(long, value_name = "URL", conflicts_with = "against_process")]
+    against: Option<String>,
+    /// Another process: as --against
+    #[arg(long, value_name = "COMMAND")]
+    against_process: Option<String>,
     /// Run the cases of this group (repeatable)
     #[arg(long, value_name = "LETTER")]
     group: Vec<String>,
@@ -29,7 +35,7 @@ pub(crate) struct Arguments {
     /// The seed of all chance [default: a new one, which is printed]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// A time that the bus declares: lease=300ms, redelivery=200ms, patience=20s (repeatable)
+    /// A time that the bus declares: lease=300ms, redelivery=200ms, patience=20s, liveness=10s, outage=5s (repeatable)
     #[arg(long, value_name = "NAME=TIME")]
     time: Vec<String>,
     /// The longest that one case may take, in seconds
@@ -50,35 +56,49 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     crate::runtime()?.block_on(judge(arguments))
 }
 
-fn subject(arguments: &Arguments) -> Result<Subject, String> {
+/// The bus of a URL, or of a process that is killed and started again as a fault.
+fn bus_of(url: Option<&str>, command: Option<&str>, times: Times) -> Result<Option<Subject>, String> {
+    let subject = match (url, command) {
+        (Some(url), _) => Subject::from_url(url).map_err(|error| error.to_string())?,
+        (None, Some(command)) => {
+            let process = Process::new(command.split_whitespace());
+            let faults = process.clone();
+            Subject::new(command, move || process.handle()).with_faults(faults)
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(subject.with_times(times)))
+}
+
+/// What is judged, and what it is compared with.
+fn subjects(arguments: &Arguments) -> Result<(Subject, Option<Subject>), String> {
     let mut times = Times::default();
     for text in &arguments.time {
         times = crate::times::set(times, text)?;
     }
-    let subject = match (&arguments.bus, &arguments.process) {
-        (Some(url), _) => Subject::from_url(url).map_err(|error| error.to_string())?,
-        (None, Some(command)) => {
-            let process = Process::new(command.split_whitespace());
-            Subject::new(command.as_str(), move || process.handle())
-        }
-        (None, None) => return Err("neither a bus nor a process was given".to_owned()),
+    let subject = bus_of(arguments.bus.as_deref(), arguments.process.as_deref(), times)?
+        .ok_or("neither a bus nor a process was given")?;
+    let against = bus_of(arguments.against.as_deref(), arguments.against_process.as_deref(), times)?;
+    let subject = match &arguments.neighbour {
+        Some(url) => subject.with_neighbour_url(url).map_err(|error| error.to_string())?,
+        None => subject,
     };
-    let subject = subject.with_times(times);
-    match &arguments.neighbour {
-        Some(url) => subject.with_neighbour_url(url).map_err(|error| error.to_string()),
-        None => Ok(subject),
-    }
+    Ok((subject, against))
 }
 
 async fn judge(arguments: &Arguments) -> Outcome {
-    let subject = subject(arguments)?;
-    let selection = Selection::groups(arguments.group.iter()).and_cases(arguments.case.iter());
+    let (subject, against) = subjects(arguments)?;
+    let mut selection = Selection::groups(arguments.group.iter()).and_cases(arguments.case.iter());
+    if against.is_some() && selection != Selection::all() {
+        selection = selection.and_cases([parity::CASE]);
+    }
     let all = cases::all();
     let unknown = selection.unknown(&all);
     if !unknown.is_empty() {
         return Err(format!("no such case or group: {}", unknown.join(", ")));
     }
     let mut options = RunOptions::default()
+        .with_selection(selection)
         .with_bundles(arguments.report.clone())
         .with_case_bound(Duration::from_secs(arguments.case_bound));
     if let Some(seed) = arguments.seed {
@@ -86,18 +106,32 @@ async fn judge(arguments: &Arguments) -> Outcome {
     }
     // Held while it runs: a bus in this process lives as long as somebody holds it.
     let anchor = connect(&subject).await?;
+    // A bus that is not there is told before anything runs.
+    let other_anchor = match &against {
+        Some(other) => Some(connect(other).await?),
+        None => None,
+    };
     let mut report = Report::new(&subject, options.seed);
     report.describe(&anchor.profile());
-    if !arguments.json {
-        say(&format!("{}: seed {}", subject.name(), options.seed));
-    }
-    for case in all.iter().filter(|case| selection.has(case)) {
-        let done = run_case(&subject, case, &options).await;
+    let line = |text: &str| {
         if !arguments.json {
-            say(&done.to_string());
+            say(text);
+        }
+    };
+    line(&format!("{}: seed {}", subject.name(), options.seed));
+    for case in all.iter().filter(|case| options.selection.has(case)) {
+        let done = run_case(&subject, case, &options).await;
+        if against.is_none() || case.id != parity::CASE {
+            line(&done.to_string());
         }
         report.add(done);
     }
+    if let Some(other) = &against {
+        line(&format!("the same on {}, to compare", other.name()));
+        parity::run(&mut report, other, &all, &options).await;
+        report.cases.iter().filter(|case| case.id == parity::CASE).for_each(|case| line(&case.to_string()));
+    }
+    drop(other_anchor);
     tell(arguments, &report)
 }
 

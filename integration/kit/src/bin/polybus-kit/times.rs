@@ -13,7 +13,9 @@ pub(crate) fn set(times: Times, text: &str) -> Result<Times, String> {
         "lease" => Ok(times.with_lease(value)),
         "redelivery" => Ok(times.with_redelivery(value)),
         "patience" => Ok(times.with_patience(value)),
-        _ => Err(format!("\"{text}\": the times are lease, redelivery and patience")),
+        "liveness" => Ok(times.with_liveness(value)),
+        "outage" => Ok(times.with_outage(value)),
+        _ => Err(format!("\"{text}\": the times are lease, redelivery, patience, liveness and outage")),
     }
 }
 

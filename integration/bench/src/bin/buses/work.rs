@@ -1,0 +1,108 @@
+//! What each side has to do.
+
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, TryStreamExt};
+use polybus_brokers::Product;
+
+/// What a measurement answers.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// So many messages with this body, so many in flight.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) messages: u64,
+    pub(crate) window: usize,
+    pub(crate) body: Bytes,
+}
+
+/// What is measured. [`Verb::Consume`] takes what [`Verb::Publish`] left.
+#[derive(Clone, Copy)]
+pub(crate) enum Verb {
+    Publish,
+    Consume,
+    Request,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Publish => "publish, confirmed",
+            Self::Consume => "consume and ack",
+            Self::Request => "request and reply",
+        })
+    }
+}
+
+/// One side. Each verb says how long it took.
+#[async_trait]
+pub(crate) trait Contender: Send + Sync {
+    async fn publish(&self, work: &Work) -> Outcome<Duration>;
+    async fn consume(&self, work: &Work) -> Outcome<Duration>;
+    async fn request(&self, work: &Work) -> Outcome<Duration>;
+
+    async fn run(&self, verb: Verb, work: &Work) -> Outcome<Duration> {
+        match verb {
+            Verb::Publish => self.publish(work).await,
+            Verb::Consume => self.consume(work).await,
+            Verb::Request => self.request(work).await,
+        }
+    }
+}
+
+/// About a second's worth for the raw client, so that no cell is over before it began.
+pub(crate) fn messages(product: Product, size: usize, window: usize) -> u64 {
+    let (alone, together, large) = match product {
+        Product::RabbitMq => (800, 6_000, 2_000),
+        Product::Nats => (3_000, 30_000, 3_000),
+    };
+    match (window, size > 10_000) {
+        (1, _) => alone,
+        (_, true) => large,
+        (_, false) => together,
+    }
+}
+
+/// Does `act` for each message, `window` of them at a time, and says how long all took.
+pub(crate) async fn in_flight<F>(work: &Work, act: impl Fn(u64) -> F) -> Outcome<Duration>
+where
+    F: Future<Output = Outcome<()>>,
+{
+    let start = Instant::now();
+    futures_util::stream::iter(0..work.messages)
+        .map(|n| Ok(act(n)))
+        .try_buffer_unordered(work.window)
+        .try_collect::<()>()
+        .await?;
+    Ok(start.elapsed())
+}
+
+/// Reports still awaited, never more than so many.
+pub(crate) struct Pending<F> {
+    futures: FuturesUnordered<F>,
+    most: usize,
+}
+
+impl<F: Future<Output = Outcome<()>>> Pending<F> {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { futures: FuturesUnordered::new(), most }
+    }
+
+    pub(crate) async fn push(&mut self, future: F) -> Outcome<()> {
+        self.futures.push(future);
+        if self.futures.len() >= self.most {
+            self.futures.try_next().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn finish(mut self) -> Outcome<()> {
+        while self.futures.try_next().await?.is_some() {}
+        Ok(())
+    }
+}
