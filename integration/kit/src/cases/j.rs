@@ -41,6 +41,9 @@ const CONSUMERS: u64 = 2;
 /// What each of them may have in hand.
 const CREDIT: u32 = 20;
 const RESTARTS: u64 = 2;
+/// Acks of the moments before a kill that a server may forget if it acknowledges a settle before that is in its files.
+/// Seen: up to 103 in two kills, see docs/src/nats.md.
+const FORGOTTEN: u64 = 200;
 
 /// A queue whose leases last long enough for work and short enough to be waited for.
 fn queue(stage: &Stage) -> CaseResult<Queue> {
@@ -114,10 +117,12 @@ async fn through_restarts(stage: &Stage, down: Fault) -> CaseResult {
     };
     tokio::try_join!(sending, working, harm)?;
     let attempts = if stage.has(Feature::AttemptsCounted) { Attempts::NeverLow } else { Attempts::Ignored };
+    let confirmed_acks = stage.has(Feature::SettleConfirmed);
+    let forgotten = if down == Fault::Kill && !confirmed_acks { FORGOTTEN } else { 0 };
     let expect = Expect::default()
         .with_complete(true)
-        .with_duplicates(Some(RESTARTS * CONSUMERS * u64::from(CREDIT)))
-        .with_confirmed_acks(stage.has(Feature::SettleConfirmed))
+        .with_duplicates(Some(RESTARTS * CONSUMERS * u64::from(CREDIT) + forgotten))
+        .with_confirmed_acks(confirmed_acks)
         .with_attempts(attempts);
     stage.check(&expect).map(|_| ())
 }

@@ -8,6 +8,7 @@ use async_nats::{Event, ServerError, ServerInfo};
 use bytes::Bytes;
 use polybus_contract::Finding;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::SKEW;
@@ -28,23 +29,26 @@ pub(super) struct Client {
     link: async_nats::Client,
     api: String,
     complaints: Arc<Mutex<Vec<String>>>,
+    /// Woken when the client library has told everything.
+    over: Arc<Notify>,
 }
 
 impl Client {
     /// A connection to the first server that takes one; `None`: why not is for whoever connects to say.
     pub(super) async fn open(config: &Config) -> Option<Self> {
         let complaints = Arc::new(Mutex::new(Vec::new()));
+        let over = Arc::new(Notify::new());
         for (host, port) in &config.servers {
-            let heard = complaints.clone();
+            let (heard, told) = (complaints.clone(), over.clone());
             let listening = options(config).await.ok()?.event_callback(move |event| {
-                let heard = heard.clone();
-                async move { hear(&heard, event) }
+                let (heard, told) = (heard.clone(), told.clone());
+                async move { hear(&heard, &told, event) }
             });
             let connecting = listening.connect(format!("{host}:{port}"));
             if let Ok(Ok(client)) = timeout(ANSWER, connecting).await {
                 let domain = config.domain.as_ref();
                 let api = domain.map_or_else(|| "$JS.API.".to_owned(), |domain| format!("$JS.{domain}.API."));
-                return Some(Self { link: client, api, complaints });
+                return Some(Self { link: client, api, complaints, over });
             }
         }
         None
@@ -95,17 +99,32 @@ impl Client {
         }
     }
 
+    /// Everything that the server has complained of so far.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Everything that the server has complained of, once it has seen all that was tried.
-    pub(super) async fn complaints(&self) -> Vec<String> {
+    ///
+    /// It ends the connection: complaints reach us through the client library's events, behind its answers, and only the
+    /// event of the end is known to come after all of them.
+    pub(super) async fn last_complaints(self) -> Vec<String> {
         // Nobody listens there: either that is answered, or it is complained of, behind everything before.
         let nowhere = format!("polybus.doctor.{}", uuid::Uuid::new_v4().simple());
         let _ = timeout(COMPLAINT, self.link.request(nowhere, Bytes::new())).await;
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        if self.link.drain().await.is_ok() {
+            let _ = timeout(COMPLAINT, self.over.notified()).await;
+        }
+        self.complaints()
     }
 }
 
-fn hear(heard: &Mutex<Vec<String>>, event: Event) {
-    let Event::ServerError(ServerError::Other(complaint)) = event else { return };
+fn hear(heard: &Mutex<Vec<String>>, over: &Notify, event: Event) {
+    let complaint = match event {
+        Event::ServerError(ServerError::Other(complaint)) => complaint,
+        Event::Closed => return over.notify_one(),
+        _ => return,
+    };
     let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
     if heard.len() < KEPT {
         heard.push(complaint);

@@ -33,7 +33,8 @@ impl Handle {
         let Some(client) = Client::open(&self.config).await else { return found };
         account::server(&client, plan, &mut found);
         let subjects = self.subjects(plan, &client);
-        permit::look(&client, &subjects, &mut found).await;
+        permit::look(client, &subjects, &mut found).await;
+        let Some(client) = Client::open(&self.config).await else { return found };
         match client.api("INFO").await {
             Ok(info) => account::limits(&info, &self.config, plan, &mut found),
             Err(why) => {
@@ -94,7 +95,7 @@ impl Handle {
         let first = named.as_ref().and_then(|names| names["streams"][0].as_str());
         match first {
             Some(own) if own == self.names.queue_stream(&served.queue.name) => {
-                leaderless(client, own, object, why).await
+                leaderless(client, own, object, why)
             }
             Some(other) => words::SUBJECT_TAKEN.found(object, format!("stream {other} takes {subject}")),
             None => {
@@ -105,9 +106,10 @@ impl Handle {
 }
 
 /// The stream is there and was not shown: it has no leader who would, or this user may not ask.
-async fn leaderless(client: &Client, stream: &str, object: &str, why: &str) -> Finding {
+fn leaderless(client: &Client, stream: &str, object: &str, why: &str) -> Finding {
     let asked = client.api_subject(&format!("STREAM.INFO.{stream}")).to_ascii_lowercase();
-    let complaints = client.complaints().await;
+    // The answer was waited for in vain, so a complaint has been heard by now.
+    let complaints = client.complaints();
     let told = format!("the stream is there, but: {why}");
     if complaints.iter().any(|complaint| complaint.to_ascii_lowercase().contains(&asked)) {
         NO_LEADER.unknown(object, told)

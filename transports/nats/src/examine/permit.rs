@@ -67,8 +67,8 @@ fn trial(object: &str, subject: &str, how: How) -> Trial {
     Trial { object: object.to_owned(), subject: subject.to_owned(), how }
 }
 
-/// Tries all of them, and listens to what the server has to say.
-pub(super) async fn look(client: &Client, trials: &[Trial], found: &mut Findings) {
+/// Tries all of them on this connection, and listens to what the server has to say.
+pub(super) async fn look(client: Client, trials: &[Trial], found: &mut Findings) {
     for trial in trials {
         match trial.how {
             How::Ask => client.try_publish(&trial.subject, NONSENSE, None).await,
@@ -76,7 +76,7 @@ pub(super) async fn look(client: &Client, trials: &[Trial], found: &mut Findings
             How::Listen => client.try_subscribe(&trial.subject).await,
         }
     }
-    let complaints = client.complaints().await;
+    let complaints = client.last_complaints().await;
     let refused = trials.iter().filter_map(|trial| {
         let (verb, diagnosis) = match trial.how {
             How::Listen => ("Subscription", &PERMISSION_SUBSCRIBE),
