@@ -61,6 +61,7 @@ const SUBCOMMANDS: &[Program] = programs! {
     "call" => commands::call;
     "serve" => commands::serve;
     "log" => commands::log;
+    "status" => commands::status;
     "queues" => commands::queues;
     "dead" => commands::dead;
     "check" => commands::check;
@@ -112,6 +113,7 @@ Examples:
   polybus anon -r report.txt -m map.txt       a text with the networks of a map masked
   polybus crosscor -m map.txt report.txt      which of ours are in it, and with whom
   polybus serve anon crosscor --bus URL       workers for others
+  polybus status --bus URL                    what waits, how fast it goes, how long it takes
   polybus check --bus URL                     what a bus can do
   polybus doctor --bus URL                    what on a bus will bite
   polybus install-links ~/bin                 the old program names

@@ -14,3 +14,4 @@ pub(crate) mod man;
 pub(crate) mod queues;
 pub(crate) mod reference;
 pub(crate) mod serve;
+pub(crate) mod status;

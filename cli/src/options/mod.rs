@@ -9,6 +9,7 @@ mod desk;
 mod flags;
 mod frames;
 mod general;
+mod looking;
 mod server;
 mod watching;
 
@@ -19,5 +20,6 @@ pub(crate) use desk::DeskOptions;
 pub(crate) use flags::{Flags, Shared};
 pub(crate) use frames::FrameOptions;
 pub(crate) use general::General;
+pub(crate) use looking::{Looking, seconds};
 pub(crate) use server::{ServerOptions, Serving};
 pub(crate) use watching::{LogTopic, Showing, Watching};
