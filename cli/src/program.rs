@@ -62,6 +62,7 @@ const SUBCOMMANDS: &[Program] = programs! {
     "serve" => commands::serve;
     "log" => commands::log;
     "status" => commands::status;
+    "top" => commands::top;
     "queues" => commands::queues;
     "dead" => commands::dead;
     "check" => commands::check;

@@ -15,3 +15,4 @@ pub(crate) mod queues;
 pub(crate) mod reference;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod top;

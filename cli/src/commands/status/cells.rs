@@ -90,10 +90,15 @@ fn span(time: Duration) -> String {
     }
 }
 
+/// The width of each column: that of its widest cell.
+pub(crate) fn widths<const N: usize>(heads: &[&str; N], rows: &[[String; N]]) -> Vec<usize> {
+    let longest = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    heads.iter().enumerate().map(|(at, head)| head.len().max(longest(at))).collect()
+}
+
 /// Rows under their heads; the first `left` columns begin at the left.
 pub(crate) fn table<const N: usize>(heads: &[&str; N], left: usize, rows: &[[String; N]]) -> String {
-    let longest = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<_> = heads.iter().enumerate().map(|(at, head)| head.len().max(longest(at))).collect();
+    let widths = widths(heads, rows);
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let cell = |(at, text): (usize, &str)| {
             let width = widths[at];

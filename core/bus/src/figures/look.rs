@@ -49,6 +49,12 @@ pub async fn look(desk: &dyn Admin, intakes: &[Intake], within: Duration) -> Loo
 }
 
 impl Look {
+    /// For other sources of figures, and for tests.
+    #[must_use]
+    pub const fn new(at: Instant, queues: Vec<(Intake, Result<QueueInfo>)>) -> Self {
+        Self { at, queues }
+    }
+
     /// The figures of one queue, if it was looked at and told them.
     #[must_use]
     pub fn info(&self, intake: &Intake) -> Option<&QueueInfo> {
