@@ -16,3 +16,4 @@ pub(crate) mod reference;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod top;
+pub(crate) mod up;

@@ -11,6 +11,7 @@ mod frames;
 mod general;
 mod looking;
 mod server;
+mod standing;
 mod watching;
 
 pub(crate) use broker::BusOptions;
@@ -22,4 +23,5 @@ pub(crate) use frames::FrameOptions;
 pub(crate) use general::General;
 pub(crate) use looking::{Looking, seconds};
 pub(crate) use server::{ServerOptions, Serving};
+pub(crate) use standing::Standing;
 pub(crate) use watching::{LogTopic, Showing, Watching};
