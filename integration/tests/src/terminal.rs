@@ -52,7 +52,7 @@ impl Terminal {
     /// Waits until this text was written to the terminal since the last such wait.
     ///
     /// # Errors
-    /// If it does not come, with what came.
+    /// If it does not come, with the last of what came.
     pub fn shows(&mut self, text: &str) -> Result<(), Error> {
         let began = Instant::now();
         loop {
@@ -63,7 +63,8 @@ impl Terminal {
             match self.written.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
                 Ok(more) => self.seen.extend(more),
                 Err(_) => {
-                    let seen = String::from_utf8_lossy(&self.seen).replace('\u{1b}', "^");
+                    let last = self.seen.len().saturating_sub(2000);
+                    let seen = String::from_utf8_lossy(&self.seen[last..]).replace('\u{1b}', "^");
                     return Err(format!("\"{text}\" is not shown, only:\n{seen}").into());
                 }
             }

@@ -146,8 +146,8 @@ fn up_refuses_what_it_cannot_stand_on() -> Result<(), Error> {
 fn the_live_view_gives_the_terminal_back() -> Result<(), Error> {
     let desk = Desk::new()?;
     let line = format!("polybus top --interval 0.2 --bus embedded://{}", desk.path("bus").display());
-    let made = format!("polybus anon --bus embedded://{}", desk.path("bus").display());
-    assert!(desk.run(&made, "none")?.status.success());
+    let made = format!("polybus call anon --field usage=true --bus embedded://{}", desk.path("bus").display());
+    assert!(desk.run(&made, "")?.status.success());
 
     let told = desk.run(&line, "")?;
     assert_eq!(told.status.code(), Some(2));
@@ -158,7 +158,7 @@ fn the_live_view_gives_the_terminal_back() -> Result<(), Error> {
         top.shows(QUEUE)?;
         assert!(!top.is_free()?);
         top.types("r")?;
-        top.shows("small first")?;
+        top.shows("small")?;
         if end.len() == 1 { top.types(end)? } else { top.signal(end)? }
         top.shows("\u{1b}[?1049l")?;
         assert_eq!(top.ends()?, Some(code), "{end:?}");
