@@ -41,12 +41,7 @@ Examples:
 ";
 
 pub(crate) fn run(called: &Called, words: Vec<OsString>) -> ExitCode {
-    begin::<Options, _>(
-        called,
-        words,
-        |options| &options.standing,
-        stand,
-    )
+    begin::<Options, _>(called, words, |options| &options.standing, stand)
 }
 
 fn stand(called: &Called, options: &Options, notices: &Notices) -> Outcome {

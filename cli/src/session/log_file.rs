@@ -56,7 +56,8 @@ impl<Out: Write> LogFile<Out> {
     fn write(&mut self, line: &str) {
         match self.written(line) {
             Ok(()) if self.lost > 0 => {
-                self.notices.warning(&format!("{} takes lines again; {} are not in it", self.name, self.lost));
+                self.notices
+                    .warning(&format!("{} takes lines again; {} are not in it", self.name, self.lost));
                 self.lost = 0;
             }
             Ok(()) => {}

@@ -56,7 +56,9 @@ impl BuiltIn {
         let one = |name: &String| {
             Self::find(name).ok_or_else(|| {
                 let known = Self::names();
-                Failure::configuration(format!("up.services: no service {name} in this program; it has {known}"))
+                Failure::configuration(format!(
+                    "up.services: no service {name} in this program; it has {known}"
+                ))
             })
         };
         names.iter().map(one).collect()

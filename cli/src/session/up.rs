@@ -157,7 +157,8 @@ mod tests {
         let (caller, notices) = (caller(), Notices::new("up", false));
         let place = Place::inside(&caller, options.standing()).unwrap();
         let (trigger, shutdown) = Shutdown::manual();
-        let mut standing = std::pin::pin!(stand(&caller, &place, &[], options.standing(), &shutdown, &notices));
+        let mut standing =
+            std::pin::pin!(stand(&caller, &place, &[], options.standing(), &shutdown, &notices));
         tokio::select! {
             biased;
             _ = &mut standing => panic!("it has ended by itself"),
@@ -176,7 +177,11 @@ mod tests {
             (&["anon", "--bus", "embedded:", "--log", "/nonexistent/polybus.log"], 78),
         ] {
             let options = options(words);
-            let names: Vec<_> = words.iter().take_while(|word| !word.starts_with('-')).map(|word| (*word).to_owned()).collect();
+            let names: Vec<_> = words
+                .iter()
+                .take_while(|word| !word.starts_with('-'))
+                .map(|word| (*word).to_owned())
+                .collect();
             match up(&caller(), &names, options.standing(), &notices) {
                 Err(Failure::Told { exit: code, text, .. }) => assert_eq!(code, exit, "{text}"),
                 other => panic!("{words:?}: {other:?}"),

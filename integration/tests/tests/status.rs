@@ -99,7 +99,10 @@ fn a_bus_and_its_services_stand_in_one_process() -> Result<(), Error> {
     assert_eq!((&waiting["ready"], &waiting["settled_per_second"]), (&json!(1), &json!(0.0)), "{found:#}");
     assert_eq!(waiting["unknown"], json!({"empties_in_seconds": "nothing was settled between the looks"}));
     let anon = service(&found, "anon");
-    assert_eq!((&anon["state"], &anon["backlog"], &anon["max_attempts"]), (&json!("unserved"), &json!(1), &json!(5)));
+    assert_eq!(
+        (&anon["state"], &anon["backlog"], &anon["max_attempts"]),
+        (&json!("unserved"), &json!(1), &json!(5))
+    );
     assert_eq!(service(&found, "crosscor")["state"], "absent");
 
     desk.file(
@@ -120,7 +123,10 @@ fn a_bus_and_its_services_stand_in_one_process() -> Result<(), Error> {
     let found = told.json("--once")?;
     assert_eq!(found["services"].as_array().map(Vec::len), Some(1), "those of up.services: {found:#}");
     assert_eq!((&queue(&found, QUEUE)["ready"], &queue(&found, QUEUE)["dead"]), (&json!(0), &json!(0)));
-    assert_eq!(queue(&found, QUEUE)["unknown"]["sent_per_second"], "there was one look, and a rate takes two");
+    assert_eq!(
+        queue(&found, QUEUE)["unknown"]["sent_per_second"],
+        "there was one look, and a rate takes two"
+    );
     told.ends("status no_such_queue", 1, "not found")?;
     told.ends("status --services anno", 2, "it has anon, crosscor")
 }
@@ -146,7 +152,8 @@ fn up_refuses_what_it_cannot_stand_on() -> Result<(), Error> {
 fn the_live_view_gives_the_terminal_back() -> Result<(), Error> {
     let desk = Desk::new()?;
     let line = format!("polybus top --interval 0.2 --bus embedded://{}", desk.path("bus").display());
-    let made = format!("polybus call anon --field usage=true --bus embedded://{}", desk.path("bus").display());
+    let made =
+        format!("polybus call anon --field usage=true --bus embedded://{}", desk.path("bus").display());
     assert!(desk.run(&made, "")?.status.success());
 
     let told = desk.run(&line, "")?;
@@ -159,7 +166,11 @@ fn the_live_view_gives_the_terminal_back() -> Result<(), Error> {
         assert!(!top.is_free()?);
         top.types("r")?;
         top.shows("small")?;
-        if end.len() == 1 { top.types(end)? } else { top.signal(end)? }
+        if end.len() == 1 {
+            top.types(end)?
+        } else {
+            top.signal(end)?
+        }
         top.shows("\u{1b}[?1049l")?;
         assert_eq!(top.ends()?, Some(code), "{end:?}");
         assert!(top.is_free()?, "{end:?}");
@@ -180,7 +191,11 @@ fn seen(tells: &Tells) -> Result<(), Error> {
     let flag = house.flag();
     let told = Told { desk: &house.desk, flag: &flag };
     let found = told.json("--once")?;
-    assert_eq!((&found["queues"], &service(&found, "anon")["state"]), (&json!([]), &json!("absent")), "{found:#}");
+    assert_eq!(
+        (&found["queues"], &service(&found, "anon")["state"]),
+        (&json!([]), &json!("absent")),
+        "{found:#}"
+    );
     told.ends(&format!("queues {QUEUE}"), 1, "not found")?;
     told.ends(&format!("status {QUEUE}"), 1, "not found")?;
 
@@ -192,12 +207,18 @@ fn seen(tells: &Tells) -> Result<(), Error> {
     })?;
     let (quiet, anon) = (queue(&found, QUEUE), service(&found, "anon"));
     assert_eq!(reasons(quiet), tells.missing, "{found:#}");
-    assert_eq!((&quiet["ready"], &anon["backlog"], &anon["empties_in_seconds"]), (&json!(0), &json!(0), &json!(0.0)));
+    assert_eq!(
+        (&quiet["ready"], &anon["backlog"], &anon["empties_in_seconds"]),
+        (&json!(0), &json!(0), &json!(0.0))
+    );
     assert_eq!(anon["attempts"], if tells.counts { json!(1.0) } else { Value::Null });
 
     let text = house.desk.run(&format!("polybus status --once {flag}"), "")?;
     let text = String::from_utf8(text.stdout)?;
-    assert!(text.contains("looked at once") && text.contains("\nQUEUE ") && text.contains("\nSERVICE "), "{text}");
+    assert!(
+        text.contains("looked at once") && text.contains("\nQUEUE ") && text.contains("\nSERVICE "),
+        "{text}"
+    );
     live(&house, &flag)
 }
 
@@ -215,7 +236,8 @@ fn working(house: &House, told: &Told<'_>, tells: &Tells) -> Result<(), Error> {
         let found = told.until("--interval 0.5", |found| {
             let busy = queue(found, QUEUE);
             let moves = |rate: &str| busy[rate].as_f64().is_some_and(|rate| rate > 0.0);
-            let moved = ["sent_per_second", "handed_out_per_second", "settled_per_second"].into_iter().all(moves);
+            let moved =
+                ["sent_per_second", "handed_out_per_second", "settled_per_second"].into_iter().all(moves);
             service(found, "anon")["state"] == "served" && moved == tells.counts
         });
         enough.store(true, Ordering::Relaxed);

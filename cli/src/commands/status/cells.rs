@@ -9,8 +9,18 @@ use crate::session::desk::{figure, written};
 
 /// The heads of the table of queues.
 pub(crate) const QUEUE: [&str; 12] = [
-    "QUEUE", "READY", "DELAYED", "LEASED", "DEAD", "CONSUMERS", "SENT/S", "OUT/S", "SETTLED/S", "GROWTH/S",
-    "OLDEST", "EMPTIES IN",
+    "QUEUE",
+    "READY",
+    "DELAYED",
+    "LEASED",
+    "DEAD",
+    "CONSUMERS",
+    "SENT/S",
+    "OUT/S",
+    "SETTLED/S",
+    "GROWTH/S",
+    "OLDEST",
+    "EMPTIES IN",
 ];
 
 /// The heads of the table of services.

@@ -31,8 +31,8 @@ use crate::session::lookout::{Lookout, Sight};
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Time between two looks. Default: 2.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "2", hide_default_value = true)]
+    /// Time between two looks.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "2")]
     interval: Duration,
     #[command(flatten)]
     looking: Looking,

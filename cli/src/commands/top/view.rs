@@ -45,15 +45,7 @@ pub(super) struct View {
 impl View {
     /// Nothing was seen yet; what waits most comes first.
     pub(super) fn new(url: &str, every: Duration) -> Self {
-        Self {
-            url: url.to_owned(),
-            every,
-            sight: None,
-            trouble: None,
-            sort: 1,
-            ascending: false,
-            marked: 0,
-        }
+        Self { url: url.to_owned(), every, sight: None, trouble: None, sort: 1, ascending: false, marked: 0 }
     }
 
     /// Takes the result of a look. What was seen before stays when there is trouble.
@@ -118,7 +110,10 @@ impl View {
 
 /// What a row is sorted by: the column of [`QUEUE`] with this number as a number.
 fn value(queue: &QueueView, column: usize) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "two queues that differ in the 53rd bit may change places")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "two queues that differ in the 53rd bit may change places"
+    )]
     let count = |count: Option<u64>| count.map(|count| count as f64);
     let info = queue.info.as_ref()?;
     match column {

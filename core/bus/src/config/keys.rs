@@ -140,7 +140,13 @@ pub const KEYS: &[Key] = &[
         None,
         "bus inside the process of `polybus up`, such as `embedded:///var/lib/polybus`; else in memory",
     ),
-    key("up.services", &[], Kind::Names, None, "services of `polybus up` and `polybus status`; else all of the program"),
+    key(
+        "up.services",
+        &[],
+        Kind::Names,
+        None,
+        "services of `polybus up` and `polybus status`; else all of the program",
+    ),
     key("up.log", &[], Kind::File, None, "file to which `polybus up` appends the lines of the log topic"),
     key(
         "amqp.server",

@@ -91,9 +91,11 @@ impl Kind {
                 unsigned(*number).and_then(|number| self.integer(number))
             }
             (Self::Seconds, Value::Num(_, number)) => as_float(*number).and_then(seconds),
-            (Self::Names, Value::Array(_, values)) => {
-                values.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|texts| names(texts.into_iter()))
-            }
+            (Self::Names, Value::Array(_, values)) => values
+                .iter()
+                .map(Value::as_str)
+                .collect::<Option<Vec<_>>>()
+                .map(|texts| names(texts.into_iter())),
             _ => None,
         };
         typed.map(Some).ok_or(())

@@ -108,7 +108,12 @@ impl Overview {
         };
         Self {
             apart: earlier.map_or(Duration::ZERO, |earlier| later.at.duration_since(earlier.at)),
-            queues: later.queues.iter().filter(|(_, told)| told.is_ok()).map(|(intake, _)| view(intake)).collect(),
+            queues: later
+                .queues
+                .iter()
+                .filter(|(_, told)| told.is_ok())
+                .map(|(intake, _)| view(intake))
+                .collect(),
             services: services.iter().map(service).collect(),
         }
     }
@@ -143,8 +148,10 @@ mod tests {
         let bus = connect("embedded:").await.unwrap();
         let transport = &**bus.transport();
         let queue = Queue::new(Name::new("jobs").unwrap());
-        let services =
-            [Served::new("worker", queue.clone()), Served::new("none", Queue::new(Name::new("none").unwrap()))];
+        let services = [
+            Served::new("worker", queue.clone()),
+            Served::new("none", Queue::new(Name::new("none").unwrap())),
+        ];
         transport.declare(&Topology::new().queue(queue.clone())).await.unwrap();
         send(transport, &queue.name, 4).await;
         let desk = transport.admin().unwrap();
@@ -155,7 +162,8 @@ mod tests {
         assert!(earlier.trouble().is_none());
 
         let intake = Intake::Queue(queue.name.clone());
-        let mut consumer = transport.consume(&intake, ConsumeOptions::default().with_credit(1_u32)).await.unwrap();
+        let mut consumer =
+            transport.consume(&intake, ConsumeOptions::default().with_credit(1_u32)).await.unwrap();
         for outcome in [Outcome::Dropped, Outcome::Ack, Outcome::Ack] {
             let delivery = match consumer.next().await.unwrap() {
                 polybus_contract::Arrival::Item(delivery) => delivery,

@@ -34,7 +34,9 @@ impl fmt::Display for Unknown {
             Self::OneLook => "there was one look, and a rate takes two",
             Self::CountedAnew => "the bus began to count anew between the looks",
             Self::Still => "nothing was settled between the looks",
-            Self::Growing => "the bus does not tell what is settled, and the backlog did not shrink between the looks",
+            Self::Growing => {
+                "the bus does not tell what is settled, and the backlog did not shrink between the looks"
+            }
             Self::NoneSettled => "nothing was settled since the bus began to count",
             Self::Unequal => "the bus counts what was purged among what was settled",
             Self::Absent => "the queue is not there",
@@ -176,7 +178,10 @@ mod tests {
     #[test]
     fn what_a_bus_does_not_tell_is_unknown_and_not_zero() {
         let rates = Rates::between(&waiting(10), &waiting(4), TWO);
-        assert_eq!((rates.sent, rates.settled, rates.growth), (Err(Unknown::Untold), Err(Unknown::Untold), Ok(-3.0)));
+        assert_eq!(
+            (rates.sent, rates.settled, rates.growth),
+            (Err(Unknown::Untold), Err(Unknown::Untold), Ok(-3.0))
+        );
         assert_eq!(empties_in(&waiting(4), &rates), Ok(Duration::from_secs_f64(4.0 / 3.0)));
         let same = Rates::between(&waiting(4), &waiting(4), TWO);
         assert_eq!(empties_in(&waiting(4), &same), Err(Unknown::Growing));

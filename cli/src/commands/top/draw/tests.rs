@@ -31,7 +31,12 @@ fn sight(queues: &[(&str, u64, u64)]) -> Sight {
     let (earlier, later) = (look(first, |_| 0), look(first + Duration::from_secs(2), |settled| settled));
     let service = Served::new("anon", Queue::new(name("anon_0.5.5"))).with_job_limit(Duration::from_mins(25));
     let overview = Overview::of(&[service], Some(&earlier), &later);
-    Sight { url: "nats://nats.example.org".to_owned(), at: UnixMillis(1_392_876_660_000), overview, max_attempts: 5 }
+    Sight {
+        url: "nats://nats.example.org".to_owned(),
+        at: UnixMillis(1_392_876_660_000),
+        overview,
+        max_attempts: 5,
+    }
 }
 
 fn view(queues: &[(&str, u64, u64)]) -> View {
@@ -55,7 +60,12 @@ fn press(view: &mut View, code: KeyCode) -> Step {
 /// The first words of the rows of queues.
 fn order(view: &View) -> Vec<String> {
     let shown = shown(view, 120, 16);
-    shown[3..].iter().take_while(|line| !line.is_empty()).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    shown[3..]
+        .iter()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 const SOME: [(&str, u64, u64); 3] = [("anon_0.5.5", 12, 8), ("beta", 3, 0), ("gamma", 40, 1)];
@@ -64,11 +74,23 @@ const SOME: [(&str, u64, u64); 3] = [("anon_0.5.5", 12, 8), ("beta", 3, 0), ("ga
 fn a_frame_shows_queues_services_and_keys() {
     let lines = shown(&view(&SOME), 120, 14);
     assert_eq!(lines[0], "nats://nats.example.org  2014-02-20T06:11:00.000Z, every 2 s");
-    assert!(lines[2].starts_with("QUEUE       READY  DELAYED  LEASED  DEAD  CONSUMERS  SENT/S"), "{lines:#?}");
+    assert!(
+        lines[2].starts_with("QUEUE       READY  DELAYED  LEASED  DEAD  CONSUMERS  SENT/S"),
+        "{lines:#?}"
+    );
     for (line, shown) in [
-        (3, "gamma          40        -       -     0          -       -      -        0.5      +0.0       -        80 s"),
-        (4, "anon_0.5.5     12        -       -     0          -       -      -        4.0      +0.0       -       3.0 s"),
-        (5, "beta            3        -       -     0          -       -      -        0.0      +0.0       -     unknown"),
+        (
+            3,
+            "gamma          40        -       -     0          -       -      -        0.5      +0.0       -        80 s",
+        ),
+        (
+            4,
+            "anon_0.5.5     12        -       -     0          -       -      -        4.0      +0.0       -       3.0 s",
+        ),
+        (
+            5,
+            "beta            3        -       -     0          -       -      -        0.0      +0.0       -     unknown",
+        ),
     ] {
         assert_eq!(lines[line], shown);
     }
