@@ -14,12 +14,12 @@ use crate::session::{begin, up};
 ///
 /// The table up of polybus.toml names the bus, the services and the log file; the other settings hold as for `polybus serve`.
 /// The first signal stops the intake, finishes the requests in hand, writes the last log lines and reports; a second one, or the
-/// end of the setting service.drain_seconds, gives them back to the bus and ends with 143. A bus in a directory is there again,
+/// end of the setting `service.drain_seconds`, gives them back to the bus and ends with 143. A bus in a directory is there again,
 /// with all that waits, when the process starts next.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Short names of the services. Default: those of the setting up.services, else all of this program.
+    /// Short names of the services. Default: those of the setting `up.services`, else all of this program.
     #[arg(value_name = "NAME")]
     services: Vec<String>,
     #[command(flatten)]

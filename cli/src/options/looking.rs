@@ -15,7 +15,7 @@ pub(crate) struct Looking {
     /// Queues, or TOPIC@GROUP. Default: all that the bus lists. The queues of the services are looked at in any case.
     #[arg(value_name = "QUEUE", value_parser = intake)]
     pub(crate) queues: Vec<Intake>,
-    /// Services that are, or will be, served there. Default: those of the setting up.services, else all of this program.
+    /// Services that are, or will be, served there. Default: those of the setting `up.services`, else all of this program.
     #[arg(short, long, value_name = "NAME[,NAME]", value_parser = services)]
     services: Option<String>,
     #[command(flatten)]

@@ -11,11 +11,11 @@ use super::{Flags, General, ServerOptions, Shared};
 /// What stands in one process. Everything else is said by the settings.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Standing {
-    /// The bus inside this process: `embedded:///DIR` is kept on disk, `embedded:` in memory. Default: the setting up.bus, else
+    /// The bus inside this process: `embedded:///DIR` is kept on disk, `embedded:` in memory. Default: the setting `up.bus`, else
     /// in memory.
     #[arg(long, value_name = "URL", value_parser = Text::new())]
     bus: Option<String>,
-    /// Append the lines of the log topic to this file. Default: the setting up.log, else none.
+    /// Append the lines of the log topic to this file. Default: the setting `up.log`, else none.
     #[arg(long = "log", value_name = "FILE", value_parser = Text::new())]
     log_file: Option<String>,
     /// Map for requests that bring none.

@@ -60,14 +60,12 @@ impl Terminal {
                 self.seen.drain(..at + text.len());
                 return Ok(());
             }
-            match self.written.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
-                Ok(more) => self.seen.extend(more),
-                Err(_) => {
-                    let last = self.seen.len().saturating_sub(2000);
-                    let seen = String::from_utf8_lossy(&self.seen[last..]).replace('\u{1b}', "^");
-                    return Err(format!("\"{text}\" is not shown, only:\n{seen}").into());
-                }
-            }
+            let Ok(more) = self.written.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) else {
+                let last = self.seen.len().saturating_sub(2000);
+                let seen = String::from_utf8_lossy(&self.seen[last..]).replace('\u{1b}', "^");
+                return Err(format!("\"{text}\" is not shown, only:\n{seen}").into());
+            };
+            self.seen.extend(more);
         }
     }
 
