@@ -167,9 +167,9 @@ fn the_live_view_gives_the_terminal_back() -> Result<(), Error> {
         top.types("r")?;
         top.shows("small")?;
         if end.len() == 1 {
-            top.types(end)?
+            top.types(end)?;
         } else {
-            top.signal(end)?
+            top.signal(end)?;
         }
         top.shows("\u{1b}[?1049l")?;
         assert_eq!(top.ends()?, Some(code), "{end:?}");
@@ -235,9 +235,10 @@ fn working(house: &House, told: &Told<'_>, tells: &Tells) -> Result<(), Error> {
         });
         let found = told.until("--interval 0.5", |found| {
             let busy = queue(found, QUEUE);
-            let moves = |rate: &str| busy[rate].as_f64().is_some_and(|rate| rate > 0.0);
-            let moved =
-                ["sent_per_second", "handed_out_per_second", "settled_per_second"].into_iter().all(moves);
+            let above_zero = |rate: &str| busy[rate].as_f64().is_some_and(|rate| rate > 0.0);
+            let moved = ["sent_per_second", "handed_out_per_second", "settled_per_second"]
+                .into_iter()
+                .all(above_zero);
             service(found, "anon")["state"] == "served" && moved == tells.counts
         });
         enough.store(true, Ordering::Relaxed);
