@@ -122,7 +122,7 @@ impl Overview {
 #[cfg(all(test, feature = "embedded"))]
 mod tests {
     use polybus_contract::{
-        ConsumeOptions, Kind, Message, Name, Outcome, Queue, Topology, Transport, TransportExt,
+        Arrival, ConsumeOptions, Kind, Message, Name, Outcome, Queue, Topology, Transport, TransportExt,
     };
 
     use super::*;
@@ -137,10 +137,11 @@ mod tests {
         later
     }
 
-    async fn send(bus: &dyn Transport, queue: &Name, many: usize) {
+    async fn send(bus: &dyn Transport, queue: &Name, many: usize) -> polybus_contract::Result<()> {
         for _ in 0..many {
-            bus.send(queue, Message::new("a")).await.unwrap();
+            bus.send(queue, Message::new("a")).await?;
         }
+        Ok(())
     }
 
     #[tokio::test]
@@ -153,7 +154,7 @@ mod tests {
             Served::new("none", Queue::new(Name::new("none").unwrap())),
         ];
         transport.declare(&Topology::new().queue(queue.clone())).await.unwrap();
-        send(transport, &queue.name, 4).await;
+        send(transport, &queue.name, 4).await.unwrap();
         let desk = transport.admin().unwrap();
         let all = intakes(desk, &[], &services).await.unwrap();
         assert_eq!(all.len(), 2);
@@ -165,13 +166,10 @@ mod tests {
         let mut consumer =
             transport.consume(&intake, ConsumeOptions::default().with_credit(1_u32)).await.unwrap();
         for outcome in [Outcome::Dropped, Outcome::Ack, Outcome::Ack] {
-            let delivery = match consumer.next().await.unwrap() {
-                polybus_contract::Arrival::Item(delivery) => delivery,
-                other => panic!("{other:?}"),
-            };
+            let Some(Arrival::Item(delivery)) = consumer.next().await else { panic!("nothing came") };
             delivery.settle(outcome).await.unwrap();
         }
-        send(transport, &queue.name, 6).await;
+        send(transport, &queue.name, 6).await.unwrap();
         let later = later_by(&earlier, look(desk, &all, WITHIN).await, Duration::from_secs(2));
         let overview = Overview::of(&services, Some(&earlier), &later);
         assert_eq!(overview.apart, Duration::from_secs(2));
