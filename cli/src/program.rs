@@ -60,7 +60,10 @@ const SUBCOMMANDS: &[Program] = programs! {
     "cumdist" => tools::cumdist (tool);
     "call" => commands::call;
     "serve" => commands::serve;
+    "up" => commands::up;
     "log" => commands::log;
+    "status" => commands::status;
+    "top" => commands::top;
     "queues" => commands::queues;
     "dead" => commands::dead;
     "check" => commands::check;
@@ -112,6 +115,8 @@ Examples:
   polybus anon -r report.txt -m map.txt       a text with the networks of a map masked
   polybus crosscor -m map.txt report.txt      which of ours are in it, and with whom
   polybus serve anon crosscor --bus URL       workers for others
+  polybus up                                  bus, services and log file in one process
+  polybus status --bus URL                    what waits, how fast it goes, how long it takes
   polybus check --bus URL                     what a bus can do
   polybus doctor --bus URL                    what on a bus will bite
   polybus install-links ~/bin                 the old program names

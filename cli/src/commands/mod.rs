@@ -14,3 +14,6 @@ pub(crate) mod man;
 pub(crate) mod queues;
 pub(crate) mod reference;
 pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod top;
+pub(crate) mod up;

@@ -11,7 +11,7 @@ use crate::console::{Notices, Outcome, print};
 use crate::options::DeskOptions;
 use crate::program::Called;
 use crate::session::begin;
-use crate::session::desk::{Desk, intake, moment, refused, written};
+use crate::session::desk::{Desk, figure, intake, moment, refused, written};
 
 /// Show the queues of a bus and the durable groups of its topics: what waits, what is in hand, what is dead.
 ///
@@ -82,7 +82,6 @@ fn as_text(found: &[(String, QueueInfo)]) -> String {
         "{:width$} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9}  OLDEST\n",
         "QUEUE", "READY", "DELAYED", "LEASED", "DEAD", "BYTES", "CONSUMERS"
     );
-    let figure = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     let row = |(name, figures): &(String, QueueInfo)| {
         format!(
             "{name:width$} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9}  {}\n",

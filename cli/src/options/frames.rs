@@ -9,7 +9,7 @@ use super::{Compat, Flags};
 
 /// Where frames go, how large they may be, and what is written of them elsewhere. Shown under the heading of the
 /// options that these stand with.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FrameOptions {
     /// First part of the queue's name. Default: the service.
     #[arg(short, long, value_name = "NAME", value_parser = Text::new())]

@@ -9,7 +9,9 @@ mod desk;
 mod flags;
 mod frames;
 mod general;
+mod looking;
 mod server;
+mod standing;
 mod watching;
 
 pub(crate) use broker::BusOptions;
@@ -19,5 +21,7 @@ pub(crate) use desk::DeskOptions;
 pub(crate) use flags::{Flags, Shared};
 pub(crate) use frames::FrameOptions;
 pub(crate) use general::General;
+pub(crate) use looking::{Looking, seconds};
 pub(crate) use server::{ServerOptions, Serving};
+pub(crate) use standing::Standing;
 pub(crate) use watching::{LogTopic, Showing, Watching};

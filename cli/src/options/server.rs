@@ -9,7 +9,7 @@ use polybus::Feature;
 use super::{BusOptions, Flags, FrameOptions, General, Shared};
 
 /// How requests are served.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Serving")]
 pub(crate) struct ServerOptions {
     /// Exchange of an AMQP broker that the queue is bound to. Default: its default exchange.
@@ -53,6 +53,11 @@ pub(crate) struct ServerOptions {
 }
 
 impl ServerOptions {
+    /// How services are served where everything else is said by the settings.
+    pub(super) fn shown(health: bool, http: Option<SocketAddr>) -> Self {
+        Self { health, http, ..Self::default() }
+    }
+
     fn flags(&self, flags: &mut Flags) {
         self.frames.flags(flags);
         let texts = [
@@ -71,7 +76,7 @@ impl ServerOptions {
 }
 
 /// A port alone is one of the loopback.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         Err(_) => text.parse().map_err(|_| {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Patience, Place, until_signal, wrong};
 use crate::console::{Failure, Notices, Outcome};
-use crate::options::DeskOptions;
+use crate::options::Shared;
 use crate::program::Called;
 
 /// How long leaving the bus takes at most.
@@ -19,17 +19,21 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A bus whose queues are looked into.
 pub(crate) struct Desk {
-    bus: Bus,
+    /// The bus, connected.
+    pub(crate) bus: Bus,
+    /// What the settings say of it.
+    pub(crate) place: Place,
 }
 
 impl Desk {
     /// Connects, does `work` at the desk, and leaves.
     ///
     /// # Errors
-    /// Exit 78 if no bus is named: one inside this process would be empty. As [`Place::connect`], and those of `work`.
+    /// Exit 78 if no bus is named, since one inside this process would be empty, or if its directory is not there, since to
+    /// look is not to make one. As [`Place::connect`], and those of `work`.
     pub(crate) fn visit<T, Working>(
         called: &Called,
-        options: &DeskOptions,
+        options: &impl Shared,
         notices: &Notices,
         work: impl FnOnce(Self) -> Working,
     ) -> Outcome<T>
@@ -41,10 +45,14 @@ impl Desk {
             let text = "no bus is named, and one inside this process has no queues yet: name one with --bus";
             return Err(Failure::configuration(text));
         }
+        if let Some(missing) = place.open()?.directory().filter(|directory| !directory.exists()) {
+            let text = format!("there is no bus in {}, which does not exist", missing.display());
+            return Err(Failure::configuration(text));
+        }
         until_signal(async {
             let bus = place.connect(Patience::Once, notices).await?.bus;
             notices.progress(|| format!("connected to {bus}"));
-            let done = work(Self { bus: bus.clone() }).await;
+            let done = work(Self { bus: bus.clone(), place }).await;
             bus.drain(LEAVE_WITHIN).await;
             done
         })
@@ -87,6 +95,11 @@ pub(crate) fn refused(error: &Error) -> Failure {
         Kind::NotFound => Failure::refused("not-found", error.to_string()),
         _ => wrong(error),
     }
+}
+
+/// A figure; `-` if the bus does not tell it.
+pub(crate) fn figure(value: Option<u64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// A point in time, RFC 3339 in UTC.

@@ -53,9 +53,19 @@ impl Link {
         patience: Patience,
         notices: &Notices,
     ) -> Outcome<Self> {
+        place.log_topic()?;
+        let arrival = place.connect(patience, notices).await?;
+        notices.progress(|| format!("connected to {}", arrival.bus));
+        Self::on(arrival, place, logging, notices)
+    }
+
+    /// The same on a bus that is connected already.
+    ///
+    /// # Errors
+    /// Exit 2 for a topic that cannot be named so.
+    pub(crate) fn on(arrival: Arrival, place: &Place, logging: Logging, notices: &Notices) -> Outcome<Self> {
         let topic = place.log_topic()?;
-        let Arrival { bus, waited } = place.connect(patience, notices).await?;
-        notices.progress(|| format!("connected to {bus}"));
+        let Arrival { bus, waited } = arrival;
         let options = LogOptions::default()
             .with_least(place.settings.log.level)
             .with_form(logging.form)

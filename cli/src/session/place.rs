@@ -76,11 +76,33 @@ impl Place {
             }
             None => (Named::Nobody, PRIVATE.to_owned()),
         };
+        Ok(Self::of(called, loaded, named, url))
+    }
+
+    /// The same for a program that has the bus inside it, by the setting `up.bus`; in memory without that.
+    ///
+    /// # Errors
+    /// As [`loaded`]; exit 78 for a bus of others.
+    pub(crate) fn inside(called: &Called, shared: &impl Shared) -> Outcome<Self> {
+        let loaded = loaded(called, shared)?;
+        let url = loaded.settings.up.bus.as_ref().map_or(PRIVATE, BusUrl::expose).to_owned();
+        let place = Self::of(called, loaded, Named::Url, url);
+        let bus = place.open()?;
+        if bus.is_local() {
+            return Ok(place);
+        }
+        Err(Failure::configuration(format!(
+            "the bus {bus} is not inside this process: name one that is, such as up.bus = \"embedded:///var/lib/polybus\"; \
+             `polybus serve` serves on a bus of others"
+        )))
+    }
+
+    fn of(called: &Called, loaded: Loaded, named: Named, url: String) -> Self {
         let Loaded { settings, effective, .. } = loaded;
         let limited = effective.get("max_bytes").is_some_and(|limit| limit.origin != Origin::Default);
         let build = env!("POLYBUS_BUILD").to_owned();
         let identity = Identity { build, ..Identity::new(&called.word(), &settings.domain) };
-        Ok(Self { settings, identity, url, named, limited, by_old_name: called.by_old_name })
+        Self { settings, identity, url, named, limited, by_old_name: called.by_old_name }
     }
 
     /// The same for a caller, whose reply address is its own.

@@ -47,6 +47,23 @@ impl BuiltIn {
         })
     }
 
+    /// The services that the settings name for this machine; all there are if they name none.
+    ///
+    /// # Errors
+    /// Exit 78, naming all there are.
+    pub(crate) fn configured(settings: &Settings) -> Outcome<Vec<&'static Self>> {
+        let Some(names) = &settings.up.services else { return Ok(BUILT_IN.iter().collect()) };
+        let one = |name: &String| {
+            Self::find(name).ok_or_else(|| {
+                let known = Self::names();
+                Failure::configuration(format!(
+                    "up.services: no service {name} in this program; it has {known}"
+                ))
+            })
+        };
+        names.iter().map(one).collect()
+    }
+
     /// All names, for texts.
     pub(crate) fn names() -> String {
         BUILT_IN.iter().map(|service| service.name).collect::<Vec<_>>().join(", ")

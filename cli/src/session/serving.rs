@@ -46,6 +46,11 @@ pub(crate) fn serve(called: &Called, names: &[String], serving: &Serving, notice
     });
     runtime.shutdown_background();
     let (report, phase) = served?;
+    ended(&report, phase, notices)
+}
+
+/// Tells how the drain went. Exit 143 if jobs were given back unfinished.
+pub(super) fn ended(report: &DrainReport, phase: Phase, notices: &Notices) -> Outcome {
     notices.log(Level::Notice, &format!("stopped: {report}"));
     if report.is_clean() && phase != Phase::Aborting { Ok(()) } else { Err(Failure::Ended(exit::TERMINATED)) }
 }

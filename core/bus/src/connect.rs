@@ -1,6 +1,7 @@
 //! From a URL to a bus. The only place that lists the transports.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,16 @@ impl Bus {
         (self.kind.local)(&self.url)
     }
 
+    /// The directory that holds the bus, if a directory does. It need not exist yet: connecting makes it.
+    #[must_use]
+    pub fn directory(&self) -> Option<PathBuf> {
+        #[cfg(feature = "embedded")]
+        if self.kind.scheme == polybus_embedded::SCHEME {
+            return polybus_embedded::Config::from_url(&self.url).ok()?.directory;
+        }
+        None
+    }
+
     /// Refuses if the bus does not meet `needs`, naming each unmet need and the buses of this build that meet it.
     ///
     /// # Errors
@@ -211,6 +222,13 @@ impl fmt::Debug for Bus {
 #[cfg(all(test, feature = "embedded"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bus_on_disk_knows_its_directory() {
+        let directory = |url| Bus::open(url).unwrap().directory();
+        assert_eq!(directory("embedded:///tmp/a%20bus?sync=50"), Some(PathBuf::from("/tmp/a bus")));
+        assert_eq!((directory("embedded:"), directory("embedded:name")), (None, None));
+    }
 
     #[test]
     fn unknown_schemes_name_the_known_ones() {

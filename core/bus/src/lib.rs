@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod exit;
+pub mod figures;
 pub mod frame;
 
 mod client;

@@ -38,6 +38,14 @@ pub struct QueueInfo {
     pub consumers: Option<u64>,
     /// When the oldest waiting message was sent.
     pub oldest: Option<UnixMillis>,
+    /// How many messages came in. This and the next two count from a beginning that the bus chooses, such as its start:
+    /// only the difference of two looks means something, and none if a later figure is smaller.
+    pub sent: Option<u64>,
+    /// How often one was handed to a consumer, first and later attempts alike.
+    pub handed_out: Option<u64>,
+    /// How many a consumer settled for good: acknowledged or rejected. A bus that cannot tell counts those that an operator
+    /// purged, too.
+    pub settled: Option<u64>,
 }
 
 /// One browsed message.

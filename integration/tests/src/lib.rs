@@ -10,6 +10,7 @@ mod judge;
 mod mirror;
 mod nats;
 mod service;
+mod terminal;
 
 pub use background::{Background, PATIENCE};
 pub use binary::{Error, Programs, feed};
@@ -21,3 +22,4 @@ pub use judge::judge;
 pub use mirror::Mirror;
 pub use nats::Nats;
 pub use service::{ServiceCall, service_calls};
+pub use terminal::Terminal;

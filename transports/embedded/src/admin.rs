@@ -71,6 +71,9 @@ impl Admin for Embedded {
             bytes: Some(figures.waiting.bytes + figures.leased.bytes),
             consumers: Some(figures.consumers.into()),
             oldest: figures.oldest_unix_ms.map(|at| UnixMillis(i64::try_from(at).unwrap_or(i64::MAX))),
+            sent: Some(figures.counts.sent + figures.counts.redriven),
+            handed_out: Some(figures.counts.handed_out),
+            settled: Some(figures.counts.acked + figures.counts.rejected),
         })
     }
 

@@ -324,14 +324,20 @@ impl Handle {
         };
         // The server counts what waits for its time among what is in hand.
         let none_out = *num_ack_pending == 0;
+        // A queue has its stream alone, and what is settled leaves it. A topic's stream is shared by its groups.
+        let alone = matches!(intake, Intake::Queue(_));
+        let state = &desk.stream.state;
         Ok(QueueInfo {
             ready: Some(*num_pending),
             delayed: none_out.then_some(0),
             leased: Some(*num_ack_pending),
             dead: Some(dead),
-            bytes: matches!(intake, Intake::Queue(_)).then_some(desk.stream.state.bytes),
+            bytes: alone.then_some(state.bytes),
             consumers: None,
             oldest: oldest.and_then(|stored| time_of(&stored.time)),
+            sent: alone.then_some(state.last_seq),
+            handed_out: Some(delivered.consumer_seq),
+            settled: alone.then(|| state.last_seq.saturating_sub(state.messages)),
         })
     }
 

@@ -206,8 +206,13 @@ impl Stored {
 struct Listed<T> {
     #[serde(default)]
     total: u64,
-    #[serde(default = "Vec::new", alias = "streams", alias = "consumers")]
-    items: Vec<T>,
+    /// A server that has none writes null.
+    #[serde(default = "none", alias = "streams", alias = "consumers")]
+    items: Option<Vec<T>>,
+}
+
+const fn none<T>() -> Option<Vec<T>> {
+    None
 }
 
 #[derive(Deserialize)]
@@ -328,8 +333,9 @@ impl Link {
         let mut all = Vec::new();
         loop {
             let page: Listed<T> = self.act(what, &json!({ "offset": all.len() }), operation).await?;
-            let last = page.items.is_empty();
-            all.extend(page.items);
+            let items = page.items.unwrap_or_default();
+            let last = items.is_empty();
+            all.extend(items);
             if last || all.len() as u64 >= page.total {
                 return Ok(all);
             }
@@ -377,6 +383,14 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_without_streams_lists_none() {
+        let listed = |text| serde_json::from_str::<Listed<String>>(text).unwrap().items;
+        assert_eq!(listed(r#"{"total":0,"offset":0,"limit":1024,"streams":null}"#), None);
+        assert_eq!(listed(r#"{"total":1,"streams":["a"]}"#), Some(vec!["a".to_owned()]));
+        assert_eq!(listed("{}"), None);
+    }
 
     #[test]
     fn j8_figures_of_an_account() {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use clap::Parser;
 use jiff::Timestamp;
 use polybus::log::{Filter, LogMonitor, Observed, Record, Zone};
-use polybus::{Bus, End, Gap, Name, SubscribeOptions, Topic, is_away};
+use polybus::{Bus, End, Name, SubscribeOptions, Topic, is_away};
 
 use crate::console::{Failure, Notices, Outcome, ResultOutput};
 use crate::options::{Compat, Showing, Watching};
 use crate::program::Called;
-use crate::session::{LinkWatch, Patience, Place, until_signal, wrong};
+use crate::session::{LinkWatch, Patience, Place, missed, until_signal, wrong};
 
 /// How long after a lost connection the next attempt begins.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
@@ -134,11 +134,6 @@ async fn show(
             () = link.changed(bus) => link.look(bus),
         }
     }
-}
-
-fn missed(gap: Gap) -> String {
-    let count = gap.missed.map_or_else(|| "some".to_owned(), |count| count.to_string());
-    format!("{count} lines were missed here: {:?}", gap.cause)
 }
 
 fn banner(topic: &Name) {

@@ -134,6 +134,21 @@ pub const KEYS: &[Key] = &[
         "what dead letters keep of a request",
     ),
     key(
+        "up.bus",
+        &[],
+        Kind::Url,
+        None,
+        "bus inside the process of `polybus up`, such as `embedded:///var/lib/polybus`; else in memory",
+    ),
+    key(
+        "up.services",
+        &[],
+        Kind::Names,
+        None,
+        "services of `polybus up` and `polybus status`; else all of the program",
+    ),
+    key("up.log", &[], Kind::File, None, "file to which `polybus up` appends the lines of the log topic"),
+    key(
         "amqp.server",
         &["RPC_SERVER", "SERVER"],
         Kind::Server,

@@ -28,6 +28,8 @@ pub enum Kind {
     Seconds,
     /// One of these words, in any case.
     Word(&'static [&'static str]),
+    /// Names: an array of texts, or one text with commas between them. Blanks around them are cut off, empty ones left out.
+    Names,
     /// A protocol version.
     Version,
     /// A level of the Traffic Light Protocol; a prefix `TLP:` is cut off, `clear` is `white`.
@@ -51,6 +53,7 @@ impl Kind {
             Self::Integer(least, most) => format!("an integer from {least} to {most}"),
             Self::Seconds => "seconds from 0 to 31536000".to_owned(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Names => "names, in an array or with commas between them".to_owned(),
             Self::Version => "a protocol version such as 0.5.5".to_owned(),
             Self::Tlp => format!("one of {}", LEVELS.join(", ")),
         }
@@ -72,6 +75,7 @@ impl Kind {
             Self::Flag => flag(text).map(Value::from),
             Self::Integer(..) => text.trim().parse().ok().and_then(|number| self.integer(number)),
             Self::Seconds => text.trim().parse().ok().and_then(seconds),
+            Self::Names => Some(names(text.split(','))),
             _ => self.text(text).map(Value::from),
         };
         value.map(Some).ok_or(())
@@ -87,6 +91,11 @@ impl Kind {
                 unsigned(*number).and_then(|number| self.integer(number))
             }
             (Self::Seconds, Value::Num(_, number)) => as_float(*number).and_then(seconds),
+            (Self::Names, Value::Array(_, values)) => values
+                .iter()
+                .map(Value::as_str)
+                .collect::<Option<Vec<_>>>()
+                .map(|texts| names(texts.into_iter())),
             _ => None,
         };
         typed.map(Some).ok_or(())
@@ -117,6 +126,10 @@ fn flag(text: &str) -> Option<bool> {
         "false" | "no" | "off" | "0" => Some(false),
         _ => None,
     }
+}
+
+fn names<'a>(texts: impl Iterator<Item = &'a str>) -> Value {
+    Value::from(texts.map(str::trim).filter(|name| !name.is_empty()).collect::<Vec<_>>())
 }
 
 fn seconds(number: f64) -> Option<Value> {

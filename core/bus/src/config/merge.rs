@@ -116,6 +116,7 @@ fn shown(key: &Key, value: &Value) -> Json {
         Value::String(_, text) if key.kind == Kind::Url => BusUrl::new(text.as_str()).to_string().into(),
         Value::String(_, text) => text.as_str().into(),
         Value::Bool(_, flag) => (*flag).into(),
+        Value::Array(_, values) => values.iter().map(|value| shown(key, value)).collect::<Vec<_>>().into(),
         Value::Num(_, number) => number.to_u128().map_or_else(
             || {
                 number

@@ -50,5 +50,5 @@ pub use kind::Kind;
 pub use layer::Origin;
 pub use load::{Family, Loaded, Loader};
 pub use secret::Secret;
-pub use settings::{AmqpSettings, LogSettings, ServiceSettings, Settings};
+pub use settings::{AmqpSettings, LogSettings, ServiceSettings, Settings, UpSettings};
 pub use url::{BusUrl, redact_url};

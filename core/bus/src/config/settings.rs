@@ -52,6 +52,9 @@ pub struct Settings {
     pub log: LogSettings,
     /// Servers.
     pub service: ServiceSettings,
+    /// A bus and its services in one process.
+    #[serde(default)]
+    pub up: UpSettings,
     /// The broker, where no bus URL is given.
     pub amqp: AmqpSettings,
 }
@@ -97,6 +100,21 @@ pub struct ServiceSettings {
     /// What dead letters keep of a request.
     #[serde(deserialize_with = "parsed")]
     pub dead_letter: DeadLetterPolicy,
+}
+
+/// Settings of a bus and its services in one process.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct UpSettings {
+    /// The bus; none for one in memory.
+    #[serde(default)]
+    pub bus: Option<BusUrl>,
+    /// The services; none for all that the program has.
+    #[serde(default)]
+    pub services: Option<Vec<String>>,
+    /// File to which the lines of the log topic are appended; none for nowhere.
+    #[serde(default)]
+    pub log: Option<PathBuf>,
 }
 
 /// Settings of the AMQP broker (PRISEM services specification, 3.1).

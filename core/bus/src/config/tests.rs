@@ -89,6 +89,22 @@ fn the_new_file_is_typed_and_strict() {
 }
 
 #[test]
+fn names_come_in_an_array_or_with_commas_between_them() {
+    let named = |place: Place| {
+        let loaded = place.load(Family::Polybus);
+        (loaded.settings.up.services.clone(), value(&loaded, "up.services"))
+    };
+    let file = |text: &str| Place::new().file("polybus.toml", format!("[up]\nservices = {text}\n"));
+    let both = (Some(vec!["anon".to_owned(), "crosscor".to_owned()]), r#"["anon","crosscor"]"#.to_owned());
+    assert_eq!(named(file("['anon', 'crosscor']")), both);
+    assert_eq!(named(file("'anon, crosscor'")), both);
+    assert_eq!(named(file("['other']").variable("POLYBUS_UP_SERVICES", "anon,,crosscor,")), both);
+    assert_eq!(named(file("[]")), (Some(Vec::new()), "[]".to_owned()));
+    assert_eq!(named(file("''")), (None, "null".to_owned()));
+    assert_eq!(Place::new().load(Family::Polybus).settings.up, super::UpSettings::default());
+}
+
+#[test]
 fn errors_of_the_new_file_name_place_key_and_expectation() {
     for (toml, want) in [
         ("[amqp]\nport = 's3cret'", "amqp.port: expected an integer from 1 to 65535"),
@@ -102,6 +118,7 @@ fn errors_of_the_new_file_name_place_key_and_expectation() {
         ("timeout = nan", "timeout: expected seconds from 0 to 31536000"),
         ("a = 1", "a: unknown key"),
         ("durable = 2020-01-01", "durable: expected true or false"),
+        ("[up]\nservices = [1]", "up.services: expected names, in an array or with commas between them"),
         ("\n  password = s3cret", "line 2, column"),
         ("password = 's3cret", "line 1, column"),
     ] {

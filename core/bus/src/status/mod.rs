@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use polybus_contract::{Health, Intake, Name, QueueInfo};
 
 use crate::connect::Bus;
+use crate::figures::look;
 use crate::worker::Observer;
 use metrics::Metrics;
 
@@ -108,13 +109,14 @@ impl ServiceStatus {
 
     async fn look(&self) -> Figures {
         let Some((bus, queues)) = self.inner.served.get() else { return Figures::default() };
-        let looks = queues.iter().map(|queue| async move {
-            let desk = bus.transport().admin()?;
-            let intake = Intake::Queue(queue.clone());
-            tokio::time::timeout(FIGURES, desk.inspect(&intake)).await.ok()?.ok()
-        });
-        let found = futures_util::future::join_all(looks).await;
-        Figures { at: Some(Instant::now()), queues: queues.iter().cloned().zip(found).collect() }
+        let intakes: Vec<_> = queues.iter().cloned().map(Intake::Queue).collect();
+        let told = match bus.transport().admin() {
+            Some(desk) => look(desk, &intakes, FIGURES).await.queues,
+            None => Vec::new(),
+        };
+        let mut told = told.into_iter().map(|(_, told)| told.ok());
+        let found = queues.iter().map(|queue| (queue.clone(), told.next().flatten()));
+        Figures { at: Some(Instant::now()), queues: found.collect() }
     }
 }
 

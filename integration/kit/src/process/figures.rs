@@ -151,19 +151,26 @@ pub(super) struct InfoLine {
     bytes: Option<u64>,
     consumers: Option<u64>,
     oldest: Option<i64>,
+    sent: Option<u64>,
+    handed_out: Option<u64>,
+    settled: Option<u64>,
 }
 
 impl From<QueueInfo> for InfoLine {
     fn from(info: QueueInfo) -> Self {
-        let QueueInfo { ready, delayed, leased, dead, bytes, consumers, oldest } = info;
-        Self { ready, delayed, leased, dead, bytes, consumers, oldest: oldest.map(|at| at.0) }
+        let QueueInfo { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } =
+            info;
+        let oldest = oldest.map(|at| at.0);
+        Self { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled }
     }
 }
 
 impl From<InfoLine> for QueueInfo {
     fn from(line: InfoLine) -> Self {
-        let InfoLine { ready, delayed, leased, dead, bytes, consumers, oldest } = line;
-        Self { ready, delayed, leased, dead, bytes, consumers, oldest: oldest.map(UnixMillis) }
+        let InfoLine { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } =
+            line;
+        let oldest = oldest.map(UnixMillis);
+        Self { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled }
     }
 }
 
