@@ -25,6 +25,7 @@ use crate::subscribe::Subscription;
 use crate::topology::Held;
 use crate::wire::frame::{Packet, VERSION, kind};
 use crate::wire::hello::{Challenge, GreetingLine, HelloLine, Side, WelcomeLine, nonce};
+use crate::wire::verbs::ByeHeader;
 use crate::wire::words::ErrorLine;
 use crate::zmtp::{self, Socket};
 
@@ -343,7 +344,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if let Some(link) = self.link_now() {
-            link.tell(&Packet::bare(kind::BYE, 0));
+            link.tell(&Packet::new(kind::BYE, 0, &ByeHeader { holding: self.holding() }));
         }
         self.closed.send_replace(true);
     }
@@ -517,7 +518,7 @@ fn go_on(handle: &Handle, link: &Link, welcome: &WelcomeLine) {
 
 impl Handle {
     /// The deliveries that are in somebody's hands here, or were settled without the broker having heard of it.
-    fn holding(&self) -> Vec<u64> {
+    pub(crate) fn holding(&self) -> Vec<u64> {
         let mut holding = self.switch.parked();
         for reader in locked(&self.readers).iter() {
             reader.list_held(&mut holding);

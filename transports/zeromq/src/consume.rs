@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -37,6 +38,8 @@ pub(crate) struct Reader {
     attaching: tokio::sync::Mutex<()>,
     /// Its stream was dropped.
     gone: AtomicBool,
+    /// It was live, or may become so later: a queue that is not there yet is waited for.
+    patient: AtomicBool,
     arrived: AtomicU64,
 }
 
@@ -52,6 +55,8 @@ struct Inner {
     credit: u32,
     /// Whether it is live on the connection there is.
     live: bool,
+    /// Since when its queue is not there.
+    missing_since: Option<Instant>,
 }
 
 struct Raw {
@@ -95,6 +100,7 @@ impl Handle {
             inner: Mutex::new(Inner { credit: options.credit, ..Inner::default() }),
             attaching: tokio::sync::Mutex::default(),
             gone: AtomicBool::new(false),
+            patient: AtomicBool::new(options.start == Start::Eventually),
             arrived: AtomicU64::new(0),
         });
         self.switch.add_stream(reader.number, Slot::Reader(reader.clone()));
@@ -117,6 +123,10 @@ impl Handle {
 
 /// How long attaching may take where nobody waits for it.
 pub(crate) const ATTACH: Duration = Duration::from_secs(20);
+
+/// How long a queue that was there is waited for, and the pause between tries.
+const MISSING: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The stream of a consumer. All state is in the reader, so a dropped `next` loses nothing.
 struct Deliveries {
@@ -196,6 +206,8 @@ impl Reader {
             Ok(_) => {
                 let mut inner = self.inner();
                 inner.live = !link.is_gone();
+                inner.missing_since = None;
+                self.patient.store(true, Ordering::Release);
                 let (changed, now) = (inner.credit != credit, inner.credit);
                 drop(inner);
                 if changed {
@@ -207,12 +219,37 @@ impl Reader {
             Err(error) => {
                 let error =
                     if error.target().is_none() { error.with_target(&self.from) } else { error };
-                if !matches!(error.kind(), Kind::Disconnected | Kind::DeadlineExceeded) {
+                if error.kind() == Kind::NotFound && self.patient.load(Ordering::Acquire) {
+                    self.be_patient(link);
+                } else if !matches!(error.kind(), Kind::Disconnected | Kind::DeadlineExceeded) {
                     self.leave(End::Failed(error.clone()));
                 }
                 Err(error)
             }
         }
+    }
+
+    /// A broker that has lost its queues gets them again from whoever declared them: this one tries again in a moment, and
+    /// in the end gives up.
+    fn be_patient(self: &Arc<Self>, link: &Arc<Link>) {
+        let mut since = self.inner().missing_since;
+        let began = *since.get_or_insert_with(Instant::now);
+        self.inner().missing_since = since;
+        if began.elapsed() > MISSING {
+            self.patient.store(false, Ordering::Release);
+        }
+        let (reader, link) = (self.clone(), link.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            if !link.is_gone() {
+                let _ = reader.attach_again(&link).await;
+            }
+        });
+    }
+
+    // Boxed, since attaching may lead here again.
+    fn attach_again<'a>(self: &'a Arc<Self>, link: &'a Arc<Link>) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+        Box::pin(self.attach(link, Instant::now() + ATTACH))
     }
 
     /// The connection is lost. What nobody has seen the broker gives to whoever wants it.
@@ -297,8 +334,13 @@ impl Reader {
         let mut inner = self.inner();
         // What lay here longer than its lease is someone else's by now.
         let now = Instant::now();
-        while inner.buffer.front().is_some_and(|raw| raw.until.is_some_and(|until| until <= now)) {
-            inner.buffer.pop_front();
+        while let Some(raw) =
+            inner.buffer.pop_front_if(|raw| raw.until.is_some_and(|until| until <= now))
+        {
+            // The broker counts it for the credit until it hears of it.
+            if let Some(link) = self.handle.link_now() {
+                link.release(raw.delivery);
+            }
         }
         if let Some(gap) = inner.gaps.pop_front() {
             return Poll::Ready(Ok(Arrival::Gap(gap)));

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::connection::{Handle, locked};
 use crate::wire::frame::{Packet, kind};
+use crate::wire::verbs::ByeHeader;
 
 /// A drain that runs.
 #[derive(Debug)]
@@ -75,9 +76,10 @@ impl Handle {
                 () = sleep_until(until) => break,
             }
         }
+        let holding = self.holding();
         let abandoned: u64 = locked(&self.readers).iter().map(|reader| reader.abandon()).sum();
         let until = (*deadline.borrow()).max(Instant::now() + LAST);
-        let unflushed = self.say_farewell(until).await;
+        let unflushed = self.say_farewell(holding, until).await;
         // Counted behind the farewell: only what the broker confirmed is finished.
         let finished = self.switch.settled.load(Ordering::Acquire) - settled;
         self.close();
@@ -103,11 +105,11 @@ impl Handle {
     }
 
     /// A farewell behind everything that was sent: when it is answered, everything was. Answers what is unknown.
-    async fn say_farewell(&self, until: Instant) -> u64 {
+    async fn say_farewell(&self, holding: Vec<u64>, until: Instant) -> u64 {
         let Some(link) = self.link_now() else {
             return self.switch.unanswered() + self.handed.load(Ordering::Acquire);
         };
-        let farewell = Packet::bare(kind::BYE, self.switch.number());
+        let farewell = Packet::new(kind::BYE, self.switch.number(), &ByeHeader { holding });
         let arrived = link.ask(farewell, Operation::Drain, until).await.is_ok();
         let answered = arrived && timeout_at(until, self.switch.all_answered()).await.is_ok();
         tracing::trace!(arrived, answered, "flushed");

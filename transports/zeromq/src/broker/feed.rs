@@ -31,9 +31,9 @@ pub(super) struct Control(Mutex<Wishes>);
 
 #[derive(Debug, Default)]
 struct Wishes {
-    /// Deliveries of it that are out from before the client came back.
-    carried: u32,
-    /// The credit as it is wanted, if that changed.
+    /// Deliveries of it that are out: also those whose lease is over, as long as the client has not let go of them.
+    held: u32,
+    /// The credit, if that changed.
     credit: Option<u32>,
     wanted: u32,
     /// Replies that may still be sent.
@@ -44,8 +44,8 @@ struct Wishes {
 }
 
 impl Control {
-    pub(super) fn new(credit: u32, carried: u32) -> Arc<Self> {
-        let wishes = Wishes { carried, wanted: credit, window: credit, ..Wishes::default() };
+    pub(super) fn new(credit: u32, held: u32) -> Arc<Self> {
+        let wishes = Wishes { held, wanted: credit, window: credit, ..Wishes::default() };
         Arc::new(Self(Mutex::new(wishes)))
     }
 
@@ -66,7 +66,7 @@ impl Control {
     pub(super) fn set_credit(&self, credit: u32) {
         self.change(|wishes| {
             wishes.wanted = credit;
-            wishes.credit = Some(credit.saturating_sub(wishes.carried));
+            wishes.credit = Some(credit);
         });
     }
 
@@ -74,12 +74,22 @@ impl Control {
         self.change(|wishes| wishes.window = wishes.window.saturating_add(more));
     }
 
-    /// One of those from before is out of the client's hands.
-    pub(super) fn settled_carried(&self) {
-        self.change(|wishes| {
-            wishes.carried = wishes.carried.saturating_sub(1);
-            wishes.credit = Some(wishes.wanted.saturating_sub(wishes.carried));
-        });
+    /// One more is out.
+    fn hold(&self) {
+        let mut wishes = self.wishes();
+        wishes.held = wishes.held.saturating_add(1);
+    }
+
+    /// One is out of the client's hands.
+    pub(super) fn let_go(&self) {
+        let mut wishes = self.wishes();
+        let starved = wishes.held >= wishes.wanted;
+        wishes.held = wishes.held.saturating_sub(1);
+        let waker = if starved { wishes.waker.take() } else { None };
+        drop(wishes);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     pub(super) fn stop(&self) {
@@ -120,7 +130,7 @@ impl Feed {
             }
         }
         let flows = match &self.spring {
-            Spring::Deliveries(_) => wishes.wanted > wishes.carried,
+            Spring::Deliveries(_) => wishes.wanted > wishes.held,
             Spring::Messages(_) => true,
             Spring::Replies(_) => wishes.window > 0,
         };
@@ -166,6 +176,7 @@ impl Stream for Feed {
         };
         match next {
             Fed::End(_) => own.ended = true,
+            Fed::Delivery(_) => own.control.hold(),
             Fed::Reply(_) => {
                 let mut wishes = own.control.wishes();
                 wishes.window = wishes.window.saturating_sub(1);

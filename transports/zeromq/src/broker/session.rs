@@ -437,7 +437,8 @@ impl Session {
                 let message = MessageLine::of(delivery.message(), address);
                 let body = delivery.message().body().head().clone();
                 let (queue, attempt) = (delivery.queue().to_string(), delivery.attempt());
-                let (delivery, term) = self.state.hand_out(delivery, number);
+                let control = self.controls.get(&number).map(|(control, _)| control.clone()).unwrap_or_default();
+                let (delivery, term) = self.state.hand_out(delivery, number, control);
                 let header =
                     DeliveryHeader { delivery, attempt, lease_ms: term.map(millis), queue, message };
                 Packet::new(kind::DELIVERY, number, &header).with_body(body)

@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long a connection may take to hand over to the one that its client has made instead.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
+/// Room for the name of a sender.
+const SENDER: u64 = 128;
+
 type Open = Box<dyn Fn() -> Result<Arc<dyn Transport>> + Send + Sync>;
 
 /// Where somebody who comes back finds what is his.
@@ -58,7 +61,12 @@ impl Shared {
     pub(super) fn new(config: BrokerConfig, bus: Arc<dyn Transport>, open: Open) -> Arc<Self> {
         let inner = bus.profile();
         let instance = format!("zmq:{}", config.name);
-        let profile = Profile::new(crate::wire::words::BUS, instance, inner.capability, inner.fidelity);
+        let mut capability = inner.capability;
+        if config.identities.is_some() {
+            // The broker adds the name of the sender.
+            capability.max_message = capability.max_message.map(|most| most.saturating_sub(SENDER));
+        }
+        let profile = Profile::new(crate::wire::words::BUS, instance, capability, inner.fidelity);
         let shared = Arc::new(Self {
             config,
             bus,

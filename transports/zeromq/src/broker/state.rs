@@ -19,8 +19,8 @@ pub(super) struct InHand {
     pub(super) stream: u64,
     /// When its lease ends by our clock.
     until: Option<Instant>,
-    /// Set when the client came back with it: the stream that it counts for by now.
-    carried: Option<Arc<Control>>,
+    /// Whose credit it counts for.
+    control: Arc<Control>,
 }
 
 pub(super) struct State {
@@ -51,12 +51,17 @@ impl State {
     }
 
     /// Notes a delivery that is handed out, and says its number and its lease.
-    pub(super) fn hand_out(&mut self, delivery: Delivery, stream: u64) -> (u64, Option<Duration>) {
+    pub(super) fn hand_out(
+        &mut self,
+        delivery: Delivery,
+        stream: u64,
+        control: Arc<Control>,
+    ) -> (u64, Option<Duration>) {
         self.last_delivery += 1;
         let term = term(delivery.terms());
         let until = term.and_then(|term| Instant::now().checked_add(term));
         let lease = delivery.lease();
-        let in_hand = InHand { delivery, lease, stream, until, carried: None };
+        let in_hand = InHand { delivery, lease, stream, until, control };
         self.deliveries.insert(self.last_delivery, in_hand);
         (self.last_delivery, term)
     }
@@ -64,9 +69,7 @@ impl State {
     /// Takes a delivery out of the client's hands.
     pub(super) fn take(&mut self, number: u64) -> Option<Delivery> {
         let in_hand = self.deliveries.remove(&number)?;
-        if let Some(control) = in_hand.carried {
-            control.settled_carried();
-        }
+        in_hand.control.let_go();
         Some(in_hand.delivery)
     }
 
@@ -88,7 +91,7 @@ impl State {
         }
     }
 
-    /// The client is back and says what it still has: what it never saw goes back uncounted.
+    /// The client says what it still has: what nobody there has seen goes back uncounted.
     pub(super) fn keep_only(&mut self, holding: &[u64]) {
         let holding: FxHashSet<u64> = holding.iter().copied().collect();
         let unseen: Vec<_> =
@@ -104,7 +107,7 @@ impl State {
     pub(super) fn carry(&mut self, stream: u64, control: &Arc<Control>) {
         let of_stream = self.deliveries.values_mut().filter(|in_hand| in_hand.stream == stream);
         for in_hand in of_stream {
-            in_hand.carried = Some(control.clone());
+            in_hand.control = control.clone();
         }
     }
 

@@ -17,7 +17,7 @@ use crate::wire::options::ReceiptLine;
 use crate::wire::place::name;
 use crate::wire::topology::{DeclaredLine, TopologyLine};
 use crate::wire::verbs::{
-    ConsumeHeader, CreditHeader, DeskHeader, PartsHeader, PublishHeader, RenewHeader, RenewedHeader,
+    ByeHeader, ConsumeHeader, CreditHeader, DeskHeader, PartsHeader, PublishHeader, RenewHeader, RenewedHeader,
     ReplyHeader, RequestHeader, SettleHeader, StopHeader, SubscribeHeader,
 };
 use crate::wire::words::millis;
@@ -57,10 +57,7 @@ impl Session {
             kind::DECLARE => self.declare(&packet),
             kind::DESK => self.desk(&packet),
             kind::PARTS => self.parts(packet),
-            kind::BYE => {
-                self.bid_farewell(number);
-                Ok(())
-            }
+            kind::BYE => self.bye(&packet),
             kind::HELLO => Err(unreadable(Operation::Connect)("hello was said already".to_owned())),
             other => {
                 return self.malformed(number, &format!("nobody here does {:?}", char::from(other)));
@@ -188,9 +185,8 @@ impl Session {
         let control = Control::new(header.credit, held);
         self.open_stream(number, &control, true, Operation::Consume)?;
         self.state.carry(number, &control);
-        let credit = if header.credit == 0 { 0 } else { header.credit.saturating_sub(held).max(1) };
         let options = ConsumeOptions::default()
-            .with_credit(credit)
+            .with_credit(header.credit)
             .with_lease(header.lease_ms.map(Duration::from_millis))
             .with_start(Start::Live(OPEN))
             .with_label(header.label);
@@ -286,6 +282,13 @@ impl Session {
             let settled = settling.await.map(|()| Packet::bare(kind::OK, number));
             if number == 0 { Done::Nothing } else { Done::Answer(answer(number, settled)) }
         });
+        Ok(())
+    }
+
+    fn bye(&mut self, packet: &Packet) -> Result<()> {
+        let header: ByeHeader = packet.read().map_err(unreadable(Operation::Drain))?;
+        self.state.keep_only(&header.holding);
+        self.bid_farewell(packet.number);
         Ok(())
     }
 

@@ -78,6 +78,13 @@ pub(crate) struct StopHeader {
     pub(crate) gone: bool,
 }
 
+/// A farewell: what is in somebody's hands counts as handed out, the rest nobody has seen.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ByeHeader {
+    pub(crate) holding: Vec<u64>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SettleHeader {
     pub(crate) delivery: u64,
