@@ -245,7 +245,7 @@ impl Handle {
 
     pub(crate) fn health(&self) -> Health {
         let mut health = Health { link: self.link_health(), counters: self.counters(), ..Health::default() };
-        health.notes = locked(&self.switch.info).notes.clone();
+        health.notes.clone_from(&locked(&self.switch.info).notes);
         let readers = locked(&self.readers).clone();
         health.subscriptions.extend(readers.iter().filter_map(|reader| reader.health()));
         let subscriptions = locked(&self.subscriptions).clone();

@@ -307,7 +307,7 @@ impl Reader {
     }
 
     /// A gap, or the end.
-    pub(crate) fn hear(&self, packet: Packet) {
+    pub(crate) fn hear(&self, packet: &Packet) {
         match packet.kind {
             kind::GAP => {
                 let Ok(header) = packet.read::<GapHeader>() else { return };
@@ -316,7 +316,7 @@ impl Reader {
                 inner.gaps.push_back(gap);
                 wake(inner);
             }
-            kind::END => self.end(end_of(&packet, Operation::Consume)),
+            kind::END => self.end(end_of(packet, Operation::Consume)),
             _ => {}
         }
     }

@@ -214,7 +214,7 @@ impl Switch {
             },
             kind::INFO => self.learn(&packet),
             _ => match self.stream(packet.number) {
-                Some(Slot::Reader(reader)) => reader.hear(packet),
+                Some(Slot::Reader(reader)) => reader.hear(&packet),
                 Some(Slot::Subscription(subscription)) => subscription.arrive(packet, link),
                 Some(Slot::Call(call)) => call.arrive(packet, link),
                 // Its reader is gone.

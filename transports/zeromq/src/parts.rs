@@ -148,13 +148,11 @@ impl PartSink for Sink {
         let mut asking =
             Box::pin(async move { link.ask(packet, Operation::Publish, Instant::now() + PATIENCE).await });
         let said = futures_util::future::FutureExt::now_or_never(asking.as_mut());
-        match said {
-            Some(answer) => answer.map(|_| ()),
-            None => {
-                self.under_way.push_back(Task(tokio::spawn(asking)));
-                Ok(())
-            }
+        if let Some(answer) = said {
+            return answer.map(|_| ());
         }
+        self.under_way.push_back(Task(tokio::spawn(asking)));
+        Ok(())
     }
 
     async fn finish(&mut self) -> Result<()> {

@@ -92,9 +92,9 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
 }
 
 fn read(mut packet: Packet, link: &Link) -> Result<Reply, String> {
-    let line: ReplyLine = packet.read()?;
+    let reply: ReplyLine = packet.read()?;
     let instance = &link.profile.instance;
-    line.reply(packet.take_body(), |address| ReplyTo::new(instance.clone(), address))
+    reply.reply(packet.take_body(), |address| ReplyTo::new(instance.clone(), address))
 }
 
 /// The caller's side of a call: dropping it takes the call out of the table (G8, G11).

@@ -116,7 +116,7 @@ impl Rights {
         }
     }
 
-    pub(crate) fn from_intake(&self, from: &Intake, operation: Operation) -> Result<()> {
+    pub(crate) fn at_intake(&self, from: &Intake, operation: Operation) -> Result<()> {
         match from {
             Intake::Queue(name) => self.check(Right::Serve, name, operation),
             Intake::Group { topic, .. } => self.check(Right::Subscribe, topic, operation),

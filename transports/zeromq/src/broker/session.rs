@@ -197,17 +197,13 @@ fn known(shared: &Shared, packet: &Packet, broker_nonce: &str) -> Result<Known, 
         None => (None, "nobody has this secret"),
     };
     let proven = challenge.is_proven(Side::Client, secret.as_bytes(), proof);
-    match found.filter(|_| proven) {
-        Some(identity) => {
-            let proof = Some(challenge.prove(Side::Broker, identity.secret.expose().as_bytes()));
-            Ok(Known { rights: identity.rights.clone(), proof, number, line })
-        }
-        None => {
-            shared.unauthorized.fetch_add(1, Ordering::Relaxed);
-            Err(Error::new(Kind::Unauthorized, Operation::Connect)
-                .with_detail("the broker does not know this user with this secret"))
-        }
-    }
+    let Some(identity) = found.filter(|_| proven) else {
+        shared.unauthorized.fetch_add(1, Ordering::Relaxed);
+        return Err(Error::new(Kind::Unauthorized, Operation::Connect)
+            .with_detail("the broker does not know this user with this secret"));
+    };
+    let proof = Some(challenge.prove(Side::Broker, identity.secret.expose().as_bytes()));
+    Ok(Known { rights: identity.rights.clone(), proof, number, line })
 }
 
 type Attached = (Session, Client, u64);
@@ -369,13 +365,11 @@ impl Session {
     /// Begins a call: at once as far as it needs no waiting, so that calls happen in the order in which they were said.
     pub(super) fn call(&mut self, bytes: usize, call: impl Future<Output = Done> + Send + 'static) {
         let mut call = Box::pin(call);
-        match call.as_mut().now_or_never() {
-            Some(done) => self.done(done),
-            None => {
-                self.call_bytes += bytes;
-                self.calls.push(Box::pin(call.map(move |done| (bytes, done))));
-            }
+        if let Some(done) = call.as_mut().now_or_never() {
+            return self.done(done);
         }
+        self.call_bytes += bytes;
+        self.calls.push(Box::pin(call.map(move |done| (bytes, done))));
     }
 
     /// Those calls that are over by now, after this one.

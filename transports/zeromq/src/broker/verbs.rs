@@ -29,7 +29,7 @@ const WINDOW: u32 = 64;
 const BUFFER: u32 = 65_536;
 
 /// How long opening a stream may take.
-const OPEN: Duration = Duration::from_secs(60);
+const OPEN: Duration = Duration::from_mins(1);
 
 /// A packet that says something that cannot be.
 fn unreadable(operation: Operation) -> impl Fn(String) -> Error {
@@ -179,7 +179,7 @@ impl Session {
     fn consume(&mut self, packet: &Packet) -> Result<()> {
         let header: ConsumeHeader = packet.read().map_err(unreadable(Operation::Consume))?;
         let from = header.from.intake().map_err(invalid_name)?;
-        self.state.rights.from_intake(&from, Operation::Consume)?;
+        self.state.rights.at_intake(&from, Operation::Consume)?;
         let number = packet.number;
         let held = self.state.held_of(number);
         let control = Control::new(header.credit, held);

@@ -230,10 +230,8 @@ impl ProfileLine {
         let mut capability = self.grades()?;
         for word in &self.features {
             // Grades are features too; they are read from their own words.
-            if !set_flag(&mut capability, word) && word.parse::<Feature>().is_err() {
-                // A later broker may be able to do more.
-                continue;
-            }
+            // A later broker may be able to do more.
+            let _ = set_flag(&mut capability, word);
         }
         let mut fidelity = Fidelity::none();
         for word in &self.fidelity {
@@ -279,7 +277,9 @@ mod tests {
             dedup_window: Some(Duration::from_secs(5)),
             ..Capability::default()
         };
-        Feature::ALL.iter().for_each(|feature| drop(set_flag(&mut capability, feature.name())));
+        for feature in Feature::ALL {
+            set_flag(&mut capability, feature.name());
+        }
         let missing: Vec<_> = Feature::ALL.iter().filter(|feature| !capability.has(**feature)).collect();
         assert!(missing.is_empty(), "flags of the contract are missing in the list of words: {missing:?}");
         let profile = Profile::new(BUS, "zmq:here", capability, Fidelity::all());

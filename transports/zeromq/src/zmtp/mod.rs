@@ -39,13 +39,11 @@ pub enum Command {
 
 /// Flags and length in front of a frame.
 pub(crate) fn head(flags: u8, length: usize, to: &mut impl Extend<u8>) {
-    match u8::try_from(length) {
-        Ok(short) => to.extend([flags, short]),
-        Err(_) => {
-            to.extend([flags | LONG]);
-            to.extend((length as u64).to_be_bytes());
-        }
+    if let Ok(short) = u8::try_from(length) {
+        return to.extend([flags, short]);
     }
+    to.extend([flags | LONG]);
+    to.extend((length as u64).to_be_bytes());
 }
 
 /// A command with its name.
