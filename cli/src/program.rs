@@ -37,8 +37,8 @@ impl Called {
 }
 
 macro_rules! programs {
-    ($($name:literal => $($path:ident)::+ $(($how:ident))?;)*) => {
-        &[$(Program {
+    ($($(#[$only:meta])* $name:literal => $($path:ident)::+ $(($how:ident))?;)*) => {
+        &[$($(#[$only])* Program {
             name: $name,
             run: programs!(run $($path)::+ $($how)?),
             options: <$($path)::+::Options as CommandFactory>::command,
@@ -61,6 +61,8 @@ const SUBCOMMANDS: &[Program] = programs! {
     "call" => commands::call;
     "serve" => commands::serve;
     "log" => commands::log;
+    #[cfg(all(feature = "embedded", feature = "zeromq"))]
+    "broker" => commands::broker;
     "queues" => commands::queues;
     "dead" => commands::dead;
     "check" => commands::check;
@@ -112,6 +114,7 @@ Examples:
   polybus anon -r report.txt -m map.txt       a text with the networks of a map masked
   polybus crosscor -m map.txt report.txt      which of ours are in it, and with whom
   polybus serve anon crosscor --bus URL       workers for others
+  polybus broker --journal DIR                a bus for other processes, without a broker product
   polybus check --bus URL                     what a bus can do
   polybus doctor --bus URL                    what on a bus will bite
   polybus install-links ~/bin                 the old program names
