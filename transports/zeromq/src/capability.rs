@@ -10,8 +10,8 @@ use crate::wire::words::BUS;
 
 /// The most that a broker can do: one with a journal that is synced before anything is confirmed.
 ///
-/// Without a journal nothing survives the broker, and attempts are forgotten with it. Whether a repeated send is recognised,
-/// and what the largest message is, the broker says.
+/// Without a journal nothing survives the broker, and attempts are forgotten with it. A repeated send is recognised only by a
+/// broker that was started for it, and the largest message may be another one.
 #[must_use]
 pub fn capability() -> Capability {
     Capability {
@@ -46,14 +46,15 @@ pub fn capability() -> Capability {
         attempts: AttemptGrade::Counted,
         lease: LeaseGrade::Timed,
         lease_limit: None,
-        max_message: None,
+        max_message: Some(16 << 20),
         max_priority: u8::MAX,
-        dedup_window: Some(Duration::MAX),
+        dedup_window: None,
         ..Capability::default().surviving(Durability::Disk)
     }
 }
 
-/// Before the broker is known.
+/// Before the broker is known, which may take larger messages and recognise repeated sends.
 pub(crate) fn before(instance: &str) -> Profile {
-    Profile::new(BUS, instance, capability(), Fidelity::all())
+    let most = Capability { max_message: None, dedup_window: Some(Duration::MAX), ..capability() };
+    Profile::new(BUS, instance, most, Fidelity::all())
 }
