@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test harness says")]
 
 mod child;
+mod kills;
 mod serve;
 
 use std::process::ExitCode;
@@ -128,7 +129,9 @@ fn main() -> ExitCode {
     let honest = SUBJECTS.into_iter().map(|under| {
         Trial::test(format!("{}::says_what_is_not_run", under.name), move || under.says_what_is_not_run())
     });
-    let (first, second) = (trials(false).chain(honest).collect::<Vec<_>>(), trials(true).collect::<Vec<_>>());
+    let killed = Trial::test("journal::killed_twenty_times", || kills::twenty(SUBJECTS[1]));
+    let first = trials(false).chain(honest).chain([killed]).collect::<Vec<_>>();
+    let second = trials(true).collect::<Vec<_>>();
     if arguments.list {
         return libtest_mimic::run(&arguments, first.into_iter().chain(second).collect()).exit_code();
     }
