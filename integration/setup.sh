@@ -11,6 +11,7 @@ MDBOOK_VERSION=0.5.4
 FUZZ_VERSION=0.13.2
 PIKA_VERSION=1.4.4
 NATS_PY_VERSION=2.16.0
+PYZMQ_VERSION=27.3.0
 
 # have PROGRAM...: whether all of them can be called.
 have() {
@@ -118,8 +119,8 @@ need_typos() {
 # What programs in Python speak AMQP and NATS with: the tests put peers of that kind at the other end.
 need_peers() {
   need_rust || return 1
-  python3 -c 'import pika, nats' 2>/dev/null && return 0
+  python3 -c 'import pika, nats, zmq' 2>/dev/null && return 0
   python3 -c 'import venv, ensurepip' 2>/dev/null || system python3-venv
   python3 -m venv "$TOOLS/python" &&
-    "$TOOLS/python/bin/pip" install --quiet "pika==$PIKA_VERSION" "nats-py==$NATS_PY_VERSION"
+    "$TOOLS/python/bin/pip" install --quiet "pika==$PIKA_VERSION" "nats-py==$NATS_PY_VERSION" "pyzmq==$PYZMQ_VERSION"
 }

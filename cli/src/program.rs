@@ -37,8 +37,8 @@ impl Called {
 }
 
 macro_rules! programs {
-    ($($name:literal => $($path:ident)::+ $(($how:ident))?;)*) => {
-        &[$(Program {
+    ($($(#[$only:meta])* $name:literal => $($path:ident)::+ $(($how:ident))?;)*) => {
+        &[$($(#[$only])* Program {
             name: $name,
             run: programs!(run $($path)::+ $($how)?),
             options: <$($path)::+::Options as CommandFactory>::command,
@@ -64,6 +64,8 @@ const SUBCOMMANDS: &[Program] = programs! {
     "log" => commands::log;
     "status" => commands::status;
     "top" => commands::top;
+    #[cfg(all(feature = "embedded", feature = "zeromq"))]
+    "broker" => commands::broker;
     "queues" => commands::queues;
     "dead" => commands::dead;
     "check" => commands::check;
@@ -117,6 +119,7 @@ Examples:
   polybus serve anon crosscor --bus URL       workers for others
   polybus up                                  bus, services and log file in one process
   polybus status --bus URL                    what waits, how fast it goes, how long it takes
+  polybus broker --journal DIR                a bus for other processes, without a broker product
   polybus check --bus URL                     what a bus can do
   polybus doctor --bus URL                    what on a bus will bite
   polybus install-links ~/bin                 the old program names

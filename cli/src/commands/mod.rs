@@ -1,6 +1,8 @@
 //! The subcommands of polybus, one file each.
 
 pub(crate) mod anon;
+#[cfg(all(feature = "embedded", feature = "zeromq"))]
+pub(crate) mod broker;
 pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod completions;

@@ -34,5 +34,7 @@ pub(crate) use place::{Place, loaded};
 pub(crate) use planned::{planned, served};
 pub(crate) use services::{BUILT_IN, BuiltIn};
 pub(crate) use serving::serve;
+#[cfg(all(feature = "embedded", feature = "zeromq"))]
+pub(crate) use signals::runtime;
 pub(crate) use signals::until_signal;
 pub(crate) use up::up;

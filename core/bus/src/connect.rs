@@ -78,6 +78,24 @@ pub const BUSES: &[BusKind] = &[
         diagnoses: polybus_nats::DIAGNOSES,
         open: open_nats,
     },
+    #[cfg(feature = "zeromq")]
+    BusKind {
+        scheme: polybus_zeromq::SCHEME,
+        about: "a broker of our own over ZeroMQ (`polybus broker`): `zmq://USER:SECRET@HOST:PORT`, without encryption",
+        local: |_| false,
+        capability: polybus_zeromq::capability,
+        diagnoses: polybus_zeromq::DIAGNOSES,
+        open: open_zeromq,
+    },
+    #[cfg(feature = "zeromq")]
+    BusKind {
+        scheme: polybus_zeromq::IPC_SCHEME,
+        about: "the same on this machine: `zmq+ipc:///PATH`",
+        local: |_| false,
+        capability: polybus_zeromq::capability,
+        diagnoses: polybus_zeromq::DIAGNOSES,
+        open: open_zeromq,
+    },
 ];
 
 #[cfg(feature = "rabbitmq")]
@@ -88,6 +106,11 @@ fn open_rabbitmq(url: &str) -> Result<Arc<dyn Transport>> {
 #[cfg(feature = "nats")]
 fn open_nats(url: &str) -> Result<Arc<dyn Transport>> {
     polybus_nats::Nats::from_url(url).map(|bus| Arc::new(bus) as Arc<dyn Transport>)
+}
+
+#[cfg(feature = "zeromq")]
+fn open_zeromq(url: &str) -> Result<Arc<dyn Transport>> {
+    polybus_zeromq::ZeroMq::from_url(url).map(|bus| Arc::new(bus) as Arc<dyn Transport>)
 }
 
 /// A handle on a bus. Cheap to clone; all clones share one connection.

@@ -3,6 +3,8 @@
 //! A bus is a URL: [`connect`] gives a [`Bus`], a [`Worker`] serves a queue on it with a [`Handler`], and everything
 //! behind it is the [`Transport`] of `polybus-contract`, re-exported here.
 
+#[cfg(all(feature = "embedded", feature = "zeromq"))]
+pub mod broker;
 pub mod config;
 pub mod exit;
 pub mod figures;

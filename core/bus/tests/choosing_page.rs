@@ -3,7 +3,7 @@
 //! `UPDATE_DOCS=1 cargo test -p polybus --test choosing_page` writes it anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
-#![cfg(all(feature = "embedded", feature = "nats", feature = "rabbitmq"))]
+#![cfg(all(feature = "embedded", feature = "nats", feature = "rabbitmq", feature = "zeromq"))]
 
 use std::fmt::Write;
 use std::path::PathBuf;

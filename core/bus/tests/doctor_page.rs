@@ -3,7 +3,7 @@
 //! `UPDATE_DOCS=1 cargo test -p polybus --test doctor_page` writes it anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
-#![cfg(all(feature = "embedded", feature = "nats", feature = "rabbitmq"))]
+#![cfg(all(feature = "embedded", feature = "nats", feature = "rabbitmq", feature = "zeromq"))]
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -37,6 +37,7 @@ fn title(scheme: &str) -> &str {
         "embedded" => "A directory of an embedded bus",
         "amqp" => "RabbitMQ",
         "nats" => "NATS",
+        "zmq" => "The broker over ZeroMQ",
         _ => "Every bus",
     }
 }

@@ -34,12 +34,34 @@ pub(crate) struct Subscription {
     pub(crate) arrived: AtomicU64,
 }
 
+/// Bytes that wait for one reader at most, whatever their number; a single message may be larger.
+const BYTES: u64 = 64 << 20;
+
 #[derive(Default)]
 struct Inner {
     buffer: VecDeque<Arc<Message>>,
+    bytes: u64,
     missed: u64,
     waker: Option<Waker>,
     end: Option<End>,
+}
+
+/// What fell out of a buffer: let go when its lock is free. One is the usual number, so one costs no allocation.
+#[derive(Default)]
+struct Dropped {
+    count: u64,
+    first: Option<Arc<Message>>,
+    more: Vec<Arc<Message>>,
+}
+
+impl Dropped {
+    fn add(&mut self, message: Arc<Message>) {
+        self.count += 1;
+        match self.first {
+            None => self.first = Some(message),
+            Some(_) => self.more.push(message),
+        }
+    }
 }
 
 impl fmt::Debug for Subscription {
@@ -91,14 +113,21 @@ impl Subscription {
         if inner.end.is_some() {
             return;
         }
-        let oldest = if inner.buffer.len() >= self.limit { inner.buffer.pop_front() } else { None };
-        if oldest.is_some() {
-            inner.missed += 1;
-            self.handle.bus.count_missed(1);
+        let size = message.size();
+        let mut dropped = Dropped::default();
+        while inner.buffer.len() >= self.limit || (inner.bytes + size > BYTES && !inner.buffer.is_empty()) {
+            let Some(oldest) = inner.buffer.pop_front() else { break };
+            inner.bytes -= oldest.size();
+            dropped.add(oldest);
         }
+        inner.missed += dropped.count;
+        inner.bytes += size;
         inner.buffer.push_back(message.clone());
         let waker = inner.waker.take();
         drop(inner);
+        if dropped.count > 0 {
+            self.handle.bus.count_missed(dropped.count);
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -130,6 +159,7 @@ impl Subscription {
         }
         if let Some(message) = inner.buffer.pop_front() {
             self.arrived.fetch_add(1, Ordering::Relaxed);
+            inner.bytes -= message.size();
             drop(inner);
             return Poll::Ready(Ok(Arrival::Item(Arc::unwrap_or_clone(message))));
         }

@@ -41,6 +41,10 @@ pub(super) async fn why(url: &str, error: &polybus_contract::Error) -> Vec<Findi
         return vec![diagnosis.found("connection", told)];
     }
     let (scheme, places) = places(url);
+    if scheme.ends_with("+ipc") {
+        // A path of this machine: what the system said of it is all there is.
+        return vec![CONNECTION.found("connection", told)];
+    }
     let mut found = Vec::new();
     for (host, port) in &places {
         found.push(look(&scheme, host, *port, &told).await);
@@ -87,6 +91,7 @@ async fn first_words(mut stream: TcpStream, scheme: &str) -> Vec<u8> {
 enum Speaker {
     Amqp,
     Nats,
+    Zmtp,
     Http,
     Tls,
     Nobody,
@@ -97,6 +102,7 @@ fn speaker(words: &[u8]) -> Speaker {
         [0x15 | 0x16, 0x03, ..] => Speaker::Tls,
         [1, 0, 0, ..] | [b'A', b'M', b'Q', b'P', ..] => Speaker::Amqp,
         [b'I', b'N', b'F', b'O', b' ', ..] => Speaker::Nats,
+        [0xff, 0, 0, 0, 0, 0, 0, 0, _, 0x7f, ..] => Speaker::Zmtp,
         [b'H', b'T', b'T', b'P', b'/', ..] => Speaker::Http,
         _ => Speaker::Nobody,
     }
@@ -104,13 +110,18 @@ fn speaker(words: &[u8]) -> Speaker {
 
 fn judge(scheme: &str, words: &[u8], told: &str, object: &str) -> Finding {
     let wants_tls = matches!(scheme, "amqps" | "nats+tls");
-    let own = if scheme.starts_with("amqp") { Speaker::Amqp } else { Speaker::Nats };
+    let own = match scheme {
+        "amqp" | "amqps" => Speaker::Amqp,
+        "zmq" => Speaker::Zmtp,
+        _ => Speaker::Nats,
+    };
     let offers_tls = String::from_utf8_lossy(words).contains("\"tls_");
     match speaker(words) {
         Speaker::Tls if !wants_tls => TLS_EXPECTED.found(object, told),
         Speaker::Http => OTHER_PROTOCOL.found(object, "HTTP is spoken there"),
         Speaker::Amqp if own != Speaker::Amqp => OTHER_PROTOCOL.found(object, "AMQP is spoken there"),
         Speaker::Nats if own != Speaker::Nats => OTHER_PROTOCOL.found(object, "a NATS server is there"),
+        Speaker::Zmtp if own != Speaker::Zmtp => OTHER_PROTOCOL.found(object, "ZeroMQ is spoken there"),
         // A NATS server speaks first in the clear, and says whether it has TLS.
         Speaker::Nats if wants_tls && !offers_tls => {
             TLS_MISSING.found(object, "the server says nothing of TLS")
@@ -134,6 +145,7 @@ fn places(url: &str) -> (String, Vec<(String, u16)>) {
     let usual = match scheme {
         "amqp" => 5672,
         "amqps" => 5671,
+        "zmq" => 5570,
         _ => 4222,
     };
     let place = |text: &str| {
@@ -172,5 +184,9 @@ mod tests {
         assert_eq!(code("nats+tls", b"INFO {\"tls_required\":true}", "TLS error"), "tls-failed");
         assert_eq!(code("nats", b"INFO {\"tls_required\":true}", "TLS error"), "tls-failed");
         assert_eq!(code("nats", b"INFO {}", "no answer"), "connection");
+        assert_eq!(code("nats", b"\xff\0\0\0\0\0\0\0\x01\x7f\x03", "x"), "other-protocol");
+        assert_eq!(code("zmq", b"\xff\0\0\0\0\0\0\0\x01\x7f\x03", "no answer"), "connection");
+        assert_eq!(code("zmq", b"INFO {}", "x"), "other-protocol");
+        assert_eq!(places("zmq://u:p@192.0.2.1").1, [("192.0.2.1".to_owned(), 5570)]);
     }
 }

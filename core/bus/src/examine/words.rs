@@ -6,19 +6,19 @@ polybus_contract::diagnoses! {
         "write the URL as the page on this bus shows it";
     PRIVATE: Notice "bus-private",
         "the bus is inside one process: no server can serve others on it, clients start the workers they need themselves",
-        "name a bus that processes share, such as RabbitMQ or NATS, if there shall be servers";
+        "name a bus that processes share, such as RabbitMQ, NATS or polybus broker, if there shall be servers";
     NAME_UNRESOLVED: Fault "name-unresolved",
         "the host's name has no address here: nothing can be connected",
         "look at the spelling, and at the resolver of this machine (getent hosts NAME)";
     PORT_REFUSED: Fault "port-refused",
         "nobody listens there: the broker does not run, listens elsewhere, or a firewall refuses",
-        "start the broker, or put the right port into the URL; 5672 is usual for RabbitMQ, 5671 with TLS, 4222 for NATS";
+        "start the broker, or put the right port into the URL; 5672 is usual for RabbitMQ, 5671 with TLS, 4222 for NATS, 5570 for polybus broker";
     HOST_SILENT: Fault "host-silent",
         "nobody answers at all: the machine is down, or a firewall drops what is sent there",
         "look at the address, the route and the firewall";
     OTHER_PROTOCOL: Fault "other-protocol",
         "something else answers there: nothing can be connected",
-        "put the broker's own port into the URL, and the scheme of its kind (amqp, nats)";
+        "put the broker's own port into the URL, and the scheme of its kind (amqp, nats, zmq)";
     TLS_EXPECTED: Fault "tls-expected",
         "the port speaks TLS and the URL does not: nothing can be connected",
         "write amqps:// or nats+tls://, with ?ca=FILE for an authority of your own";

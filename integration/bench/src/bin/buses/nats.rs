@@ -71,7 +71,7 @@ impl Raw {
 }
 
 /// The client takes no user and password from a URL.
-async fn connect(broker: &Broker) -> Outcome<Client> {
+pub(crate) async fn connect(broker: &Broker) -> Outcome<Client> {
     let (user, password) = broker.login();
     let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
     Ok(options.connect(broker.address()).await?)

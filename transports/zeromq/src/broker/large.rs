@@ -1,0 +1,105 @@
+//! The parts of large bodies, handed on to the bus inside.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use polybus_contract::{
+    Error, Feature, Kind, Operation, PARTS_LIVE, Part, PartSink, PartStore, PartsId, Result,
+};
+use rustc_hash::FxHashMap;
+use tokio::sync::Mutex;
+
+use crate::wire::frame::{Packet, kind};
+use crate::wire::verbs::{PartHeader, PartsHeader};
+
+/// Bodies that one client may be writing at the same time.
+const SINKS: usize = 64;
+
+type Sink = Arc<Mutex<Option<Box<dyn PartSink>>>>;
+
+/// Work that was begun.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<Packet>> + Send>>;
+
+/// What one client is writing.
+pub(super) struct Large {
+    store: Option<Arc<dyn PartStore>>,
+    sinks: FxHashMap<PartsId, Sink>,
+}
+
+fn gone() -> Error {
+    Error::new(Kind::NotFound, Operation::Publish).with_detail("nobody is writing these parts")
+}
+
+impl Large {
+    pub(super) fn new(store: Option<Arc<dyn PartStore>>) -> Self {
+        Self { store, sinks: FxHashMap::default() }
+    }
+
+    /// Begins what is asked for; parts of one body are written in the order in which they were said.
+    pub(super) fn begin(&mut self, header: PartsHeader, body: Bytes, number: u64) -> Result<Work> {
+        let store = self.store.clone().ok_or_else(|| {
+            Error::unsupported(Feature::LargeBody, Operation::Publish, "the bus of this broker")
+        })?;
+        Ok(match header {
+            PartsHeader::Create { id, live_ms } => self.create(store, id.parse()?, live_ms, number)?,
+            PartsHeader::Put { id, index, sha256 } => {
+                let sink = self.sinks.get(&id.parse()?).cloned().ok_or_else(gone)?;
+                let part = Part::found(index, body, digest(&sha256)?);
+                Box::pin(async move {
+                    sink.lock().await.as_mut().ok_or_else(gone)?.put(part).await?;
+                    Ok(Packet::bare(kind::OK, number))
+                })
+            }
+            PartsHeader::Finish { id } => {
+                let sink = self.sinks.remove(&id.parse()?).ok_or_else(gone)?;
+                Box::pin(async move {
+                    let mut sink = sink.lock().await.take().ok_or_else(gone)?;
+                    sink.finish().await?;
+                    Ok(Packet::bare(kind::OK, number))
+                })
+            }
+            PartsHeader::Get { manifest, index } => {
+                let manifest = manifest.parse()?;
+                Box::pin(async move {
+                    let part = store.open(&manifest, index).await?.next().await?;
+                    let header = PartHeader { index: part.index, sha256: HEXLOWER.encode(&part.sha256) };
+                    Ok(Packet::new(kind::OK, number, &header).with_body(part.bytes))
+                })
+            }
+            PartsHeader::Remove { id } => {
+                let id = id.parse()?;
+                self.sinks.remove(&id);
+                Box::pin(async move {
+                    store.remove(id).await?;
+                    Ok(Packet::bare(kind::OK, number))
+                })
+            }
+        })
+    }
+
+    fn create(&mut self, store: Arc<dyn PartStore>, id: PartsId, live_ms: u64, number: u64) -> Result<Work> {
+        if self.sinks.len() >= SINKS {
+            return Err(Error::new(Kind::Full, Operation::Publish)
+                .with_detail("so many large bodies at once are all that one client may write"));
+        }
+        let live = Duration::from_millis(live_ms).min(PARTS_LIVE);
+        let sink = Sink::default();
+        self.sinks.insert(id, sink.clone());
+        Ok(Box::pin(async move {
+            // Held while it is made: parts that are said at once wait for it.
+            let mut place = sink.lock().await;
+            *place = Some(store.create(id, live).await?);
+            Ok(Packet::bare(kind::OK, number))
+        }))
+    }
+}
+
+fn digest(text: &str) -> Result<[u8; 32]> {
+    let digest = HEXLOWER.decode(text.as_bytes()).ok().and_then(|digest| digest.try_into().ok());
+    digest.ok_or_else(|| {
+        Error::new(Kind::Protocol, Operation::Publish).with_detail("\"sha256\" is 64 hexadecimal digits")
+    })
+}

@@ -1,0 +1,148 @@
+//! The broker: any bus behind a ROUTER, for clients in other processes and languages.
+//!
+//! Each connection is one task with one handle on the bus. What a client says is translated into calls of the contract,
+//! what the bus answers and hands out goes back. A client costs bounded memory: what it sends waits in the socket while
+//! its calls wait, what it does not read holds up nobody but itself, and in the end it is cut.
+
+mod accept;
+mod config;
+mod desk;
+mod feed;
+mod identity;
+mod large;
+mod session;
+mod shared;
+mod state;
+mod verbs;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use polybus_contract::{DrainReport, Error, Kind, Operation, Result, Transport};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use config::BrokerConfig;
+pub use identity::Identities;
+
+use crate::socket::{Listener, Place};
+use shared::Shared;
+
+/// What sessions may still take to finish what they have begun.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// What happened at a broker since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BrokerCounts {
+    /// Connections now, those that have not said who they are among them.
+    pub connections: u64,
+    /// Connections that were refused because there were too many.
+    pub refused: u64,
+    /// Connections that were cut: not ZMTP, too large, too slow, silent, or not reading.
+    pub cut: u64,
+    /// Packets that could not be understood and were answered with an error.
+    pub malformed: u64,
+    /// Hellos with a user or proof that is wrong.
+    pub unauthorized: u64,
+}
+
+/// A broker that runs. Dropped, it ends at once; see [`Broker::drain`] for an end in order.
+pub struct Broker {
+    shared: Arc<Shared>,
+    places: Vec<Place>,
+    tasks: JoinSet<()>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Opens the bus and listens. `open` makes a handle on the same bus each time; it does no I/O.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] for a place beyond this machine without identities, or one where nothing can be listened
+    /// to; whatever opening the bus says.
+    pub async fn start(
+        config: BrokerConfig,
+        open: impl Fn() -> Result<Arc<dyn Transport>> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        config.check()?;
+        let bus = open()?;
+        bus.connect(config.open_within).await?;
+        let mut listeners = Vec::new();
+        for place in &config.listen {
+            let listener = Listener::bind(place).await.map_err(|error| {
+                Error::new(Kind::Configuration, Operation::Connect)
+                    .with_target(place)
+                    .with_detail(format!("cannot listen: {error}"))
+            })?;
+            listeners.push(listener);
+        }
+        let place = |listener: &Listener| {
+            let place = listener.place();
+            place.map_err(|error| Error::new(Kind::Internal, Operation::Connect).with_detail(error.to_string()))
+        };
+        let places = listeners.iter().map(place).collect::<Result<_>>()?;
+        let shared = Shared::new(config, bus, Box::new(open));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(shared.clone().watch());
+        for listener in listeners {
+            tasks.spawn(accept::accept(shared.clone(), listener));
+        }
+        Ok(Self { shared, places, tasks })
+    }
+
+    /// Where it listens; port 0 has become a port.
+    #[must_use]
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> BrokerCounts {
+        let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let shared = &self.shared;
+        BrokerCounts {
+            connections: of(&shared.connections),
+            refused: of(&shared.refused),
+            cut: of(&shared.cut),
+            malformed: of(&shared.malformed),
+            unauthorized: of(&shared.unauthorized),
+        }
+    }
+
+    /// The bus behind it.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<dyn Transport> {
+        &self.shared.bus
+    }
+
+    /// Ends in order: listens no longer, answers what it has taken, closes the connections, and then the bus. What clients
+    /// have in hand stays theirs as far as the bus keeps it.
+    pub async fn drain(mut self, within: Duration) -> DrainReport {
+        self.shared.closing.send_replace(true);
+        let shared = self.shared.clone();
+        let gone = async {
+            while shared.connections.load(Ordering::Acquire) > 0 {
+                shared.left.notified().await;
+            }
+        };
+        // Who does not end in time is cut.
+        let _ = timeout(within.min(FINISH), gone).await;
+        self.tasks.shutdown().await;
+        self.shared.forget_all();
+        self.shared.bus.drain(within).await
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shared.closing.send_replace(true);
+    }
+}
