@@ -6,7 +6,13 @@
 //! put in its place. Where no broker can be started the tests fail, unless `POLYBUS_ALLOW_MISSING` is set; then they say so
 //! and were not run.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 use std::fmt;
 use std::pin::Pin;
@@ -303,7 +309,8 @@ async fn judged(id: &str) -> Option<CaseReport> {
 }
 
 /// What [`Trusting`] says of a publish that had no answer within its time.
-const HUNG: &str = "a publish after the fault: unexpected error: publish: disconnected: no confirm (outcome unknown)";
+const HUNG: &str =
+    "a publish after the fault: unexpected error: publish: disconnected: no confirm (outcome unknown)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_credit_holds_after_recovery_or_a_publish_hangs() {

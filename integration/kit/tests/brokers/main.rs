@@ -41,7 +41,11 @@ const OPEN: [(Kind, &str, &str); 4] = [
     (Kind::NATS_2_9, "D6", "servers before 2.10 may lose sight of a message that is given back"),
     (Kind::NATS_2_9, "I3", "servers before 2.10 may lose sight of a message that is given back"),
     (Kind::NATS_2_9, "I8", "servers before 2.10 may lose sight of a message that is given back"),
-    (Kind::NATS_2_9, "J2", "servers before 2.10 may wait after a kill for acks of messages that they no longer have"),
+    (
+        Kind::NATS_2_9,
+        "J2",
+        "servers before 2.10 may wait after a kill for acks of messages that they no longer have",
+    ),
 ];
 
 /// The test that compares reports.

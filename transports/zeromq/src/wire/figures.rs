@@ -21,7 +21,8 @@ pub(crate) struct InfoLine {
 
 impl From<QueueInfo> for InfoLine {
     fn from(info: QueueInfo) -> Self {
-        let QueueInfo { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } = info;
+        let QueueInfo { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } =
+            info;
         let oldest = oldest.map(|at| at.0);
         Self { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled }
     }
@@ -29,7 +30,8 @@ impl From<QueueInfo> for InfoLine {
 
 impl From<InfoLine> for QueueInfo {
     fn from(line: InfoLine) -> Self {
-        let InfoLine { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } = line;
+        let InfoLine { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } =
+            line;
         let oldest = oldest.map(UnixMillis);
         Self { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled }
     }

@@ -64,8 +64,7 @@ impl Honest {
         let bus = client(&broker.places()[0].to_string()).await;
         let queue = name("honest");
         bus.declare(&Topology::new().queue(Queue::new(queue.clone()))).await.unwrap();
-        let deliveries =
-            bus.consume(&Intake::Queue(queue.clone()), ConsumeOptions::default()).await.unwrap();
+        let deliveries = bus.consume(&Intake::Queue(queue.clone()), ConsumeOptions::default()).await.unwrap();
         Self { bus, queue, deliveries }
     }
 
@@ -103,12 +102,11 @@ pub(crate) fn frames(frames: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (number, frame) in frames.iter().enumerate() {
         let more = u8::from(number + 1 < frames.len());
-        match u8::try_from(frame.len()) {
-            Ok(length) => bytes.extend([more, length]),
-            Err(_) => {
-                bytes.push(more | 2);
-                bytes.extend((frame.len() as u64).to_be_bytes());
-            }
+        if let Ok(length) = u8::try_from(frame.len()) {
+            bytes.extend([more, length]);
+        } else {
+            bytes.push(more | 2);
+            bytes.extend((frame.len() as u64).to_be_bytes());
         }
         bytes.extend(*frame);
     }

@@ -56,6 +56,7 @@ pub(crate) trait Contender: Send + Sync {
 }
 
 /// About a second's worth for the raw client, so that no cell is over before it began.
+#[allow(dead_code, reason = "the program for ZeroMQ shares this file and has numbers of its own")]
 pub(crate) fn messages(product: Product, size: usize, window: usize) -> u64 {
     let (alone, together, large) = match product {
         Product::RabbitMq => (800, 6_000, 2_000),
