@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
-use polybus::log::Level;
 use polybus::broker::{self, Broker, BrokerConfig, Identities, Place};
+use polybus::log::Level;
 use polybus::{DrainReport, Kind, Shutdown, exit};
 
 use crate::console::{Failure, Notices, Outcome};
@@ -27,7 +27,7 @@ use crate::session::{begin, runtime};
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Where to listen: zmq://HOST:PORT or zmq+ipc:///PATH; may be given several times.
+    /// Where to listen: `zmq://HOST:PORT` or `zmq+ipc:///PATH`; may be given several times.
     #[arg(long, value_name = "URL", default_value = "zmq://127.0.0.1:5570", value_parser = place)]
     listen: Vec<Place>,
     /// The directory of the journal, which is made if it is not there. Default: none, everything is in memory.
@@ -207,10 +207,12 @@ mod tests {
 
     #[test]
     fn options_become_the_bus_behind() {
-        let options = Options::try_parse_from(["broker", "--journal", "/j", "--sync", "20", "--dedup-seconds", "9"]);
+        let options =
+            Options::try_parse_from(["broker", "--journal", "/j", "--sync", "20", "--dedup-seconds", "9"]);
         let bus = bus(&options.unwrap()).unwrap();
         assert_eq!(bus, "embedded:///j?max_message=16777216&dedup_window=9&sync=20");
-        for wrong in [["--sync", "0"], ["--heartbeat", "0"], ["--listen", "tcp://x"], ["--max-message", "1"]] {
+        for wrong in [["--sync", "0"], ["--heartbeat", "0"], ["--listen", "tcp://x"], ["--max-message", "1"]]
+        {
             assert!(Options::try_parse_from(["broker"].into_iter().chain(wrong)).is_err(), "{wrong:?}");
         }
     }

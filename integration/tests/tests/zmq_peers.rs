@@ -38,7 +38,8 @@ impl Broker {
         desk.file("identities.toml", IDENTITIES)?;
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(desk.path("identities.toml"), mode)?;
-        let mut running = desk.start(format!("polybus broker --listen zmq://127.0.0.1:0 {options}").trim_end())?;
+        let mut running =
+            desk.start(format!("polybus broker --listen zmq://127.0.0.1:0 {options}").trim_end())?;
         let line = running.tells("listening on zmq://")?;
         let place = line.rsplit_once("zmq://").map(|(_, place)| place.to_owned()).ok_or("no place")?;
         Ok(Self { desk, running, url: format!("zmq://{login}{place}") })

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use polybus_contract::{
-    AttemptGrade, Capability, Durability, Fidelity, LeaseGrade, Profile, SettleGrade,
-};
+use polybus_contract::{AttemptGrade, Capability, Durability, Fidelity, LeaseGrade, Profile, SettleGrade};
 
 use crate::wire::words::BUS;
 

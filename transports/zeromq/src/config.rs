@@ -68,7 +68,9 @@ impl Config {
             // A path may have an at sign; a login stands before the first slash.
             (IPC_SCHEME, _) => match place.find('/').map(|slash| place.split_at(slash)) {
                 Some(("", path)) => (None, path),
-                Some((login, path)) => (Some(login.strip_suffix('@').ok_or_else(|| wrong("URL", SHAPE))?), path),
+                Some((login, path)) => {
+                    (Some(login.strip_suffix('@').ok_or_else(|| wrong("URL", SHAPE))?), path)
+                }
                 None => return Err(wrong("URL", SHAPE)),
             },
             (_, Some((login, place))) => (Some(login), place),

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use polybus_contract::{
-    Counters, End, Error, Health, Kind, Link as LinkHealth, Operation, Profile, Result,
-};
+use polybus_contract::{Counters, End, Error, Health, Kind, Link as LinkHealth, Operation, Profile, Result};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -151,9 +149,7 @@ impl Handle {
         let before = state.borrow_and_update().failures;
         self.start();
         let settled = state.wait_for(|state| {
-            state.up
-                || self.is_closed()
-                || (state.failures > before && is_permanent(state.reason.as_ref()))
+            state.up || self.is_closed() || (state.failures > before && is_permanent(state.reason.as_ref()))
         });
         let _ = timeout(within, settled).await;
         self.open(Operation::Connect)?;
@@ -333,7 +329,8 @@ impl Handle {
         let subscriptions =
             join_all(subscriptions.iter().map(|subscription| subscription.attach(link, until))).await;
         // What the broker refuses has ended by itself; here only a connection that is lost again matters.
-        let lost = |done: &Result<()>| done.as_ref().err().is_some_and(|error| error.kind() == Kind::Disconnected);
+        let lost =
+            |done: &Result<()>| done.as_ref().err().is_some_and(|error| error.kind() == Kind::Disconnected);
         match readers.into_iter().chain(subscriptions).find(lost) {
             Some(lost) => lost,
             None => Ok(()),
@@ -434,7 +431,8 @@ async fn connect_once(handle: &Arc<Handle>) -> Result<(Arc<Link>, JoinHandle<Bro
 async fn hello(handle: &Handle, pipe: &Pipe, inlet: &mut Inlet) -> Result<WelcomeLine> {
     let greeting: GreetingLine = expect(pipe, inlet, kind::GREETING).await?;
     if !greeting.versions.contains(&VERSION) {
-        let detail = format!("the broker speaks versions {:?} of the protocol, this is {VERSION}", greeting.versions);
+        let detail =
+            format!("the broker speaks versions {:?} of the protocol, this is {VERSION}", greeting.versions);
         return Err(Error::new(Kind::Configuration, Operation::Connect).with_detail(detail));
     }
     if greeting.proof_needed && handle.config.login.is_none() {
@@ -444,12 +442,8 @@ async fn hello(handle: &Handle, pipe: &Pipe, inlet: &mut Inlet) -> Result<Welcom
     let own = nonce();
     let login = handle.config.login.as_ref().filter(|_| greeting.proof_needed);
     let user = login.map(|(user, _)| user.as_str()).unwrap_or_default();
-    let challenge = Challenge {
-        user,
-        client: &handle.client,
-        client_nonce: &own,
-        broker_nonce: &greeting.nonce,
-    };
+    let challenge =
+        Challenge { user, client: &handle.client, client_nonce: &own, broker_nonce: &greeting.nonce };
     let line = HelloLine {
         client: handle.client.clone(),
         user: login.map(|(user, _)| user.clone()),
@@ -487,7 +481,8 @@ async fn expect<T: serde::de::DeserializeOwned>(pipe: &Pipe, inlet: &mut Inlet, 
                 let fault = |fault| unreadable(Operation::Connect, fault);
                 let packet = Packet::from_frames(frames).map_err(fault)?;
                 if packet.kind == kind::ERROR {
-                    let line: ErrorLine = packet.read().map_err(|fault| unreadable(Operation::Connect, fault))?;
+                    let line: ErrorLine =
+                        packet.read().map_err(|fault| unreadable(Operation::Connect, fault))?;
                     return Err(line.error(Operation::Connect));
                 }
                 if packet.kind != wanted {

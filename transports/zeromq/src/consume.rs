@@ -217,8 +217,7 @@ impl Reader {
                 Ok(())
             }
             Err(error) => {
-                let error =
-                    if error.target().is_none() { error.with_target(&self.from) } else { error };
+                let error = if error.target().is_none() { error.with_target(&self.from) } else { error };
                 if error.kind() == Kind::NotFound && self.patient.load(Ordering::Acquire) {
                     self.be_patient(link);
                 } else if !matches!(error.kind(), Kind::Disconnected | Kind::DeadlineExceeded) {
@@ -248,7 +247,10 @@ impl Reader {
     }
 
     // Boxed, since attaching may lead here again.
-    fn attach_again<'a>(self: &'a Arc<Self>, link: &'a Arc<Link>) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+    fn attach_again<'a>(
+        self: &'a Arc<Self>,
+        link: &'a Arc<Link>,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
         Box::pin(self.attach(link, Instant::now() + ATTACH))
     }
 
@@ -334,9 +336,7 @@ impl Reader {
         let mut inner = self.inner();
         // What lay here longer than its lease is someone else's by now.
         let now = Instant::now();
-        while let Some(raw) =
-            inner.buffer.pop_front_if(|raw| raw.until.is_some_and(|until| until <= now))
-        {
+        while let Some(raw) = inner.buffer.pop_front_if(|raw| raw.until.is_some_and(|until| until <= now)) {
             // The broker counts it for the credit until it hears of it.
             if let Some(link) = self.handle.link_now() {
                 link.release(raw.delivery);
@@ -473,4 +473,3 @@ pub(crate) fn end_of(packet: &Packet, operation: Operation) -> End {
         Err(fault) => End::Failed(unreadable(operation, fault)),
     }
 }
-

@@ -28,7 +28,9 @@ pub(crate) fn unknown(operation: Operation, why: &str) -> Error {
 
 /// What the broker said cannot be understood.
 pub(crate) fn unreadable(operation: Operation, fault: impl fmt::Display) -> Error {
-    Error::new(Kind::Protocol, operation).with_status(Status::Unknown).with_detail(format!("the broker: {fault}"))
+    Error::new(Kind::Protocol, operation)
+        .with_status(Status::Unknown)
+        .with_detail(format!("the broker: {fault}"))
 }
 
 /// The delivery is of a time before the broker forgot this client.

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polybus_contract::{
-    Admin, Durability, Finding, Intake, Kind, Link, Plan, Served, Transport,
-};
+use polybus_contract::{Admin, Durability, Finding, Intake, Kind, Link, Plan, Served, Transport};
 
 use crate::ZeroMq;
 use crate::connection::{self, Handle};

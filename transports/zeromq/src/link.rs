@@ -134,7 +134,12 @@ impl Switch {
         }
     }
 
-    fn wait(&self, number: u64, operation: Operation, settles: bool) -> (oneshot::Receiver<Result<Packet>>, usize) {
+    fn wait(
+        &self,
+        number: u64,
+        operation: Operation,
+        settles: bool,
+    ) -> (oneshot::Receiver<Result<Packet>>, usize) {
         let (tell, told) = oneshot::channel();
         let mut waiting = locked(&self.waiting);
         waiting.insert(number, Waiter { tell, operation, settles });

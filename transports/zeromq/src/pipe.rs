@@ -108,7 +108,9 @@ impl Out {
         while self.length > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut used = 0;
-            for (slot, chunk) in slices.iter_mut().zip(self.chunks.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]])) {
+            for (slot, chunk) in
+                slices.iter_mut().zip(self.chunks.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]]))
+            {
                 *slot = IoSlice::new(chunk);
                 used += 1;
             }

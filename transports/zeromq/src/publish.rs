@@ -47,8 +47,7 @@ impl Handle {
         let until = Instant::now() + options.within;
         let link = self.link(Operation::Publish, until).await?;
         options.within = until.saturating_duration_since(Instant::now());
-        let header =
-            PublishHeader { to: to.into(), message: line(message), options: (&options).into() };
+        let header = PublishHeader { to: to.into(), message: line(message), options: (&options).into() };
         let body = message.body().head().clone();
         let answered = options.confirm != Confirm::No;
         let number = if answered { self.switch.number() } else { 0 };
@@ -60,8 +59,7 @@ impl Handle {
             return Ok(Receipt::Handed(id));
         }
         let answer = link.ask(packet, Operation::Publish, until + GRACE).await?;
-        let receipt: ReceiptLine =
-            answer.read().map_err(|fault| unreadable(Operation::Publish, fault))?;
+        let receipt: ReceiptLine = answer.read().map_err(|fault| unreadable(Operation::Publish, fault))?;
         receipt.receipt(id).map_err(|fault| unreadable(Operation::Publish, fault))
     }
 }

@@ -162,7 +162,8 @@ impl Handle {
         // In place before the request leaves: a reply cannot come too early.
         let caller = self.call_out();
         let header = RequestHeader { to: to.into(), message: line(message), options: (&options).into() };
-        let packet = Packet::new(kind::REQUEST, caller.number, &header).with_body(message.body().head().clone());
+        let packet =
+            Packet::new(kind::REQUEST, caller.number, &header).with_body(message.body().head().clone());
         link.ask(packet, Operation::Request, until + GRACE).await?;
         Ok(Incoming::new(Answers {
             caller,

@@ -64,8 +64,7 @@ impl Hold for Held {
 
     async fn renew(&self) -> Result<Option<Duration>> {
         let handle = &self.reader.handle;
-        let packet =
-            |number| Packet::new(kind::RENEW, number, &RenewHeader { delivery: self.delivery });
+        let packet = |number| Packet::new(kind::RENEW, number, &RenewHeader { delivery: self.delivery });
         if self.is_stale() {
             return Err(stale(Operation::Renew).with_target(&self.reader.intake));
         }

@@ -138,11 +138,8 @@ impl Subscription {
                 return Ok(());
             }
         }
-        let header = SubscribeHeader {
-            topic: self.topic.to_string(),
-            buffer: self.limit,
-            label: self.label.clone(),
-        };
+        let header =
+            SubscribeHeader { topic: self.topic.to_string(), buffer: self.limit, label: self.label.clone() };
         let packet = Packet::new(kind::SUBSCRIBE, self.number, &header);
         match link.ask(packet, Operation::Subscribe, until).await {
             Ok(_) => {
@@ -157,8 +154,7 @@ impl Subscription {
                 Ok(())
             }
             Err(error) => {
-                let error =
-                    if error.target().is_none() { error.with_target(&self.topic) } else { error };
+                let error = if error.target().is_none() { error.with_target(&self.topic) } else { error };
                 if !matches!(error.kind(), Kind::Disconnected | Kind::DeadlineExceeded) {
                     self.leave(End::Failed(error.clone()));
                 }

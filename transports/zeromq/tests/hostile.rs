@@ -55,8 +55,11 @@ async fn what_is_claimed_costs_nothing() {
     let mut honest = Honest::at(&broker).await;
     let before = resident();
     // 64 GiB, before the handshake ends and after it, as a message and as a command; in one frame and in many.
-    let huge: [&[u8]; 3] =
-        [&[2, 0, 0, 0, 16, 0, 0, 0, 0], &[3, 255, 255, 255, 255, 255, 255, 255, 255], &[6, 0, 0, 0, 16, 0, 0, 0, 0]];
+    let huge: [&[u8]; 3] = [
+        &[2, 0, 0, 0, 16, 0, 0, 0, 0],
+        &[3, 255, 255, 255, 255, 255, 255, 255, 255],
+        &[6, 0, 0, 0, 16, 0, 0, 0, 0],
+    ];
     for claim in huge {
         let whole = shake();
         for start in [&whole[..64], &whole[..]] {
@@ -127,7 +130,10 @@ async fn what_makes_no_sense_is_answered_and_counted() {
         frames(&[&head(b'H'), b"{}"]),
         frames(&[&head(b'C'), &[b'[', b'{'].repeat(20_000)]),
         frames(&[&head(b'J'), b"{\"op\":\"warp\"}"]),
-        frames(&[&head(b'U'), b"{\"op\":\"put\",\"id\":\"0123456789abcdef0123456789abcdef\",\"index\":0,\"sha256\":\"\"}"]),
+        frames(&[
+            &head(b'U'),
+            b"{\"op\":\"put\",\"id\":\"0123456789abcdef0123456789abcdef\",\"index\":0,\"sha256\":\"\"}",
+        ]),
         frames(&[&head(b'Y'), b"{\"delivery\":99,\"outcome\":\"ack\"}"]),
     ] {
         stranger.say(&message).await;
@@ -247,7 +253,9 @@ async fn what_somebody_else_said_is_of_no_use() {
     let mut stranger = Stranger::at(&broker).await;
     stranger.say(&shake()).await;
     for kind in [kind::PUBLISH, kind::CONSUME, kind::DESK, kind::SETTLE, kind::BYE] {
-        stranger.say(&packet(kind, 5, &json!({"op": "list", "to": {"queue": "q"}, "from": {"queue": "q"}}))).await;
+        stranger
+            .say(&packet(kind, 5, &json!({"op": "list", "to": {"queue": "q"}, "from": {"queue": "q"}})))
+            .await;
         let error: Value = serde_json::from_slice(&stranger.hears(kind::ERROR).await.header).unwrap();
         assert_eq!(error["kind"], "disconnected", "{error}");
     }

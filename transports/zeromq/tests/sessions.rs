@@ -59,7 +59,8 @@ async fn rights_are_kept() {
     let topology = Topology::new().queue(Queue::new(name("jobs")));
     sender.declare(&topology).await.unwrap();
     sender.send(&name("jobs"), Message::new("x").with_sender("somebody else")).await.unwrap();
-    let mut deliveries = worker.consume(&Intake::Queue(name("jobs")), ConsumeOptions::default()).await.unwrap();
+    let mut deliveries =
+        worker.consume(&Intake::Queue(name("jobs")), ConsumeOptions::default()).await.unwrap();
     let delivery = next(&mut deliveries).await;
     assert_eq!(delivery.message().sender().map(String::as_str), Some("sender"), "the broker has proven it");
     delivery.ack().await.unwrap();
@@ -68,7 +69,12 @@ async fn rights_are_kept() {
     refused(sender.consume(&Intake::Queue(name("jobs")), ConsumeOptions::default()).await.unwrap_err());
     refused(worker.send(&name("jobs"), Message::new("x")).await.unwrap_err());
     refused(sender.subscribe(&name("news"), SubscribeOptions::default()).await.unwrap_err());
-    refused(sender.publish(&Target::Topic(name("news")), Message::new("x"), PublishOptions::default()).await.unwrap_err());
+    refused(
+        sender
+            .publish(&Target::Topic(name("news")), Message::new("x"), PublishOptions::default())
+            .await
+            .unwrap_err(),
+    );
     refused(worker.declare(&Topology::new().queue(Queue::new(name("mine")))).await.unwrap_err());
     refused(worker.inspect(&Intake::Queue(name("jobs"))).await.unwrap_err());
     refused(worker.list().await.unwrap_err());
@@ -139,12 +145,16 @@ async fn what_is_in_hand_is_settled_after_a_lost_connection() {
 async fn a_reply_reaches_its_caller_over_a_lost_connection() {
     let broker = broker("calls").await;
     let relay = Relay::before(&broker).await;
-    let (bus, worker) = (client(&format!("zmq://{}", relay.address)).await, client(&broker.places()[0].to_string()).await);
+    let (bus, worker) =
+        (client(&format!("zmq://{}", relay.address)).await, client(&broker.places()[0].to_string()).await);
     let queue = name("jobs");
     worker.declare(&Topology::new().queue(Queue::new(queue.clone()))).await.unwrap();
-    let mut requests = worker.consume(&Intake::Queue(queue.clone()), ConsumeOptions::default()).await.unwrap();
-    let mut replies =
-        bus.request(&Target::Queue(queue.clone()), Message::new("q"), RequestOptions::default()).await.unwrap();
+    let mut requests =
+        worker.consume(&Intake::Queue(queue.clone()), ConsumeOptions::default()).await.unwrap();
+    let mut replies = bus
+        .request(&Target::Queue(queue.clone()), Message::new("q"), RequestOptions::default())
+        .await
+        .unwrap();
     let request = next(&mut requests).await;
     relay.cut();
     until_lost(&bus).await;

@@ -65,7 +65,8 @@ impl Child {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| failed("it has no output"))?).lines();
+        let mut lines =
+            BufReader::new(child.stdout.take().ok_or_else(|| failed("it has no output"))?).lines();
         let line = timeout(WITHIN, lines.next_line()).await.map_err(failed)?.map_err(failed)?;
         *self.place.lock().map_err(failed)? = line.ok_or_else(|| failed("it did not start"))?;
         *running = Some(child);
@@ -92,7 +93,8 @@ impl Child {
 
     async fn signal(&self, signal: Signal) -> Result<()> {
         let running = self.running.lock().await;
-        let pid = running.as_ref().and_then(Running::id).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid =
+            running.as_ref().and_then(Running::id).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         kill_process(pid.ok_or_else(|| failed("it does not run"))?, signal).map_err(failed)
     }
 

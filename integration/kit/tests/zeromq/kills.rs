@@ -23,7 +23,7 @@ const SENDERS: u64 = 16;
 const WORKERS: usize = 2;
 const CREDIT: u32 = 20;
 const LEASE: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is known from outside.
 #[derive(Default)]
@@ -57,13 +57,12 @@ async fn send(bus: Arc<dyn Transport>, queue: Name, books: Arc<Books>, sender: u
     while !books.ended.load(Ordering::Relaxed) {
         let id = format!("{sender}-{number}");
         number += 1;
-        match bus.send(&queue, Message::new("x").with_id(id.as_str())).await {
-            Ok(_) => drop(locked(&books.confirmed).insert(id)),
-            Err(_) => {
-                books.doubtful.fetch_add(1, Ordering::Relaxed);
-                let _ = bus.connect(PATIENCE).await;
-            }
+        if bus.send(&queue, Message::new("x").with_id(id.as_str())).await.is_ok() {
+            locked(&books.confirmed).insert(id);
+            continue;
         }
+        books.doubtful.fetch_add(1, Ordering::Relaxed);
+        let _ = bus.connect(PATIENCE).await;
     }
 }
 
@@ -113,7 +112,11 @@ async fn run(under: Under) -> Result<(), Failed> {
     let broker = Child::start(under).await?;
     let (queue, books) = (queue()?, Arc::<Books>::default());
     let sender = client(&broker)?;
-    sender.declare(&Topology::new().queue(Queue::new(queue.clone()).with_lease(LEASE).with_max_attempts(1000_u32))).await?;
+    sender
+        .declare(
+            &Topology::new().queue(Queue::new(queue.clone()).with_lease(LEASE).with_max_attempts(1000_u32)),
+        )
+        .await?;
     let mut tasks = JoinSet::new();
     for _ in 0..WORKERS {
         tasks.spawn(work(client(&broker)?, queue.clone(), books.clone()));
@@ -139,10 +142,17 @@ fn judge(books: &Books) -> Result<(), Failed> {
     }
     let lost: Vec<_> = confirmed.difference(&seen).collect();
     if let Some(first) = lost.first() {
-        return Err(format!("{} of {} confirmed messages are lost, as {first}", lost.len(), confirmed.len()).into());
+        return Err(
+            format!("{} of {} confirmed messages are lost, as {first}", lost.len(), confirmed.len()).into()
+        );
     }
     let doubtful = books.doubtful.load(Ordering::Relaxed);
-    println!("{KILLS} kills: {} confirmed, {} seen, {} acked, {doubtful} doubtful", confirmed.len(), seen.len(), acked.len());
+    println!(
+        "{KILLS} kills: {} confirmed, {} seen, {} acked, {doubtful} doubtful",
+        confirmed.len(),
+        seen.len(),
+        acked.len()
+    );
     // The load was a load.
     if confirmed.len() < 500 || doubtful == 0 {
         return Err(format!("only {} confirmed, {doubtful} doubtful", confirmed.len()).into());

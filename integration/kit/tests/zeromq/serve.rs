@@ -36,7 +36,8 @@ async fn run(how: &str) -> Result<()> {
     let place = Place::from_url(words.next().unwrap_or_default())?;
     let url = words.next().unwrap_or_default().to_owned();
     let identities = words.next().map(|secret| {
-        let rights = ["send", "serve", "publish", "subscribe", "desk"].map(|right| format!("{right} = ['*']\n"));
+        let rights =
+            ["send", "serve", "publish", "subscribe", "desk"].map(|right| format!("{right} = ['*']\n"));
         Identities::parse(&format!("[[user]]\nname = 'kit'\nsecret = '{secret}'\n{}", rights.concat()))
     });
     let identities = identities.transpose().map_err(|fault| {

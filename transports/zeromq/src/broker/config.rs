@@ -85,7 +85,8 @@ impl BrokerConfig {
         if let Some(place) = self.listen.iter().find(|place| !place.is_local())
             && self.identities.is_none()
         {
-            let why = "others than this machine can reach it: name a file of identities, or listen on 127.0.0.1";
+            let why =
+                "others than this machine can reach it: name a file of identities, or listen on 127.0.0.1";
             return Err(wrong(&place.to_string(), why));
         }
         if self.heartbeat < Duration::from_millis(100) || self.heartbeat > Duration::from_mins(5) {

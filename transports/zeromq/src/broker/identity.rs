@@ -221,7 +221,8 @@ impl Identities {
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         // Not the parser's own text: it shows the line, which may be that of a secret.
         let file: File = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line =
+                error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
             format!("line {line}: {}", error.message().split('`').next().unwrap_or_default().trim_end())
         })?;
         let mut users = HashMap::new();

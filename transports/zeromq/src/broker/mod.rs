@@ -85,7 +85,9 @@ impl Broker {
         }
         let place = |listener: &Listener| {
             let place = listener.place();
-            place.map_err(|error| Error::new(Kind::Internal, Operation::Connect).with_detail(error.to_string()))
+            place.map_err(|error| {
+                Error::new(Kind::Internal, Operation::Connect).with_detail(error.to_string())
+            })
         };
         let places = listeners.iter().map(place).collect::<Result<_>>()?;
         let shared = Shared::new(config, bus, Box::new(open));

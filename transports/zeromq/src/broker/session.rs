@@ -188,8 +188,7 @@ fn known(shared: &Shared, packet: &Packet, broker_nonce: &str) -> Result<Known, 
         return Ok(Known { line, rights: Arc::new(Rights::all()), proof: None, number });
     };
     let user = line.user.clone().unwrap_or_default();
-    let challenge =
-        Challenge { user: &user, client: &line.client, client_nonce: &line.nonce, broker_nonce };
+    let challenge = Challenge { user: &user, client: &line.client, client_nonce: &line.nonce, broker_nonce };
     let proof = line.proof.as_deref().unwrap_or_default();
     // Who is not known is asked for as much work as who is.
     let (found, secret) = match identities.find(&user) {
@@ -431,10 +430,10 @@ impl Session {
                 let message = MessageLine::of(delivery.message(), address);
                 let body = delivery.message().body().head().clone();
                 let (queue, attempt) = (delivery.queue().to_string(), delivery.attempt());
-                let control = self.controls.get(&number).map(|(control, _)| control.clone()).unwrap_or_default();
+                let control =
+                    self.controls.get(&number).map(|(control, _)| control.clone()).unwrap_or_default();
                 let (delivery, term) = self.state.hand_out(delivery, number, control);
-                let header =
-                    DeliveryHeader { delivery, attempt, lease_ms: term.map(millis), queue, message };
+                let header = DeliveryHeader { delivery, attempt, lease_ms: term.map(millis), queue, message };
                 Packet::new(kind::DELIVERY, number, &header).with_body(body)
             }
             Fed::Message(message) => {
@@ -477,7 +476,12 @@ impl Session {
     }
 
     /// The end of the connection, and what becomes of what the client has.
-    async fn leave(mut self, ended: Result<Ended, Broken>, client: Client, number: u64) -> Result<(), Broken> {
+    async fn leave(
+        mut self,
+        ended: Result<Ended, Broken>,
+        client: Client,
+        number: u64,
+    ) -> Result<(), Broken> {
         // Consumers and subscriptions end with the connection; a client that comes back makes them anew.
         for feed in std::mem::take(&mut self.feeds) {
             if matches!(feed.spring, Spring::Replies(_)) && self.controls.contains_key(&feed.number) {

@@ -84,8 +84,12 @@ impl State {
     pub(super) fn forget_stale(&mut self, margin: Duration) {
         let now = Instant::now();
         let is_over = |in_hand: &InHand| in_hand.until.is_some_and(|until| until + margin < now);
-        let over: Vec<_> =
-            self.deliveries.iter().filter(|(_, in_hand)| is_over(in_hand)).map(|(number, _)| *number).collect();
+        let over: Vec<_> = self
+            .deliveries
+            .iter()
+            .filter(|(_, in_hand)| is_over(in_hand))
+            .map(|(number, _)| *number)
+            .collect();
         for number in over {
             drop(self.take(number));
         }

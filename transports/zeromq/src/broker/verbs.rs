@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polybus_contract::{
-    ConsumeOptions, Error, Kind, Message, Operation, Result, Start, SubscribeOptions, Target,
-    Transport,
+    ConsumeOptions, Error, Kind, Message, Operation, Result, Start, SubscribeOptions, Target, Transport,
 };
 
 use super::feed::{Control, Feed, Spring};
@@ -17,8 +16,8 @@ use crate::wire::options::ReceiptLine;
 use crate::wire::place::name;
 use crate::wire::topology::{DeclaredLine, TopologyLine};
 use crate::wire::verbs::{
-    ByeHeader, ConsumeHeader, CreditHeader, DeskHeader, PartsHeader, PublishHeader, RenewHeader, RenewedHeader,
-    ReplyHeader, RequestHeader, SettleHeader, StopHeader, SubscribeHeader,
+    ByeHeader, ConsumeHeader, CreditHeader, DeskHeader, PartsHeader, PublishHeader, RenewHeader,
+    RenewedHeader, ReplyHeader, RequestHeader, SettleHeader, StopHeader, SubscribeHeader,
 };
 use crate::wire::words::millis;
 
@@ -76,7 +75,8 @@ impl Session {
     fn message_of(&self, line: &MessageLine, packet: &mut Packet, operation: Operation) -> Result<Message> {
         let shared = &self.shared;
         let message = line.message(packet.take_body(), |address| shared.reply_to(address));
-        let message = message.map_err(|fault| Error::new(Kind::InvalidMessage, operation).with_detail(fault))?;
+        let message =
+            message.map_err(|fault| Error::new(Kind::InvalidMessage, operation).with_detail(fault))?;
         Ok(match &self.state.user {
             Some(user) => message.with_sender(user.to_string()),
             None => message,
@@ -87,14 +87,16 @@ impl Session {
         let wrong = unreadable(Operation::Publish);
         let number = packet.number;
         let header: PublishHeader = packet.read().map_err(&wrong)?;
-        let (to, options) = (header.to.target().map_err(invalid_name)?, header.options.options().map_err(&wrong)?);
+        let (to, options) =
+            (header.to.target().map_err(invalid_name)?, header.options.options().map_err(&wrong)?);
         self.state.rights.to_target(&to, Operation::Publish)?;
         let message = self.message_of(&header.message, &mut packet, Operation::Publish)?;
         let (bytes, named) = (size(&message), message.id().is_some());
         let bus = self.state.checked.clone();
         self.call(bytes, async move {
             let receipt = bus.publish(&to, message, options).await;
-            let said = receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
+            let said =
+                receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
             // Number 0: nobody wants to know.
             if number == 0 { Done::Nothing } else { Done::Answer(answer(number, said)) }
         });
@@ -115,7 +117,8 @@ impl Session {
         let options = header.options.options();
         self.call(bytes, async move {
             let receipt = bus.reply(&to, message, options).await;
-            let said = receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
+            let said =
+                receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
             if number == 0 { Done::Nothing } else { Done::Answer(answer(number, said)) }
         });
         Ok(())
@@ -145,7 +148,13 @@ impl Session {
     }
 
     /// Notes a new stream.
-    fn open_stream(&mut self, number: u64, control: &Arc<Control>, lasts: bool, operation: Operation) -> Result<()> {
+    fn open_stream(
+        &mut self,
+        number: u64,
+        control: &Arc<Control>,
+        lasts: bool,
+        operation: Operation,
+    ) -> Result<()> {
         if self.controls.contains_key(&number) || number == 0 {
             return Err(unreadable(operation)(format!("the number {number} is taken")));
         }
@@ -191,9 +200,12 @@ impl Session {
             .with_start(Start::Live(OPEN))
             .with_label(header.label);
         let bus = self.state.bus.clone();
-        self.opening(0, number, control, async move {
-            bus.consume(&from, options).await.map(Spring::Deliveries)
-        });
+        self.opening(
+            0,
+            number,
+            control,
+            async move { bus.consume(&from, options).await.map(Spring::Deliveries) },
+        );
         Ok(())
     }
 
@@ -347,4 +359,3 @@ fn stale(operation: Operation) -> Error {
     Error::new(Kind::Stale, operation)
         .with_detail("this delivery is not in hand: it was settled, or its lease has ended")
 }
-

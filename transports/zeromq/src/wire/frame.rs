@@ -116,7 +116,9 @@ impl Packet {
     pub fn from_frames(frames: Vec<Bytes>) -> Result<Self, &'static str> {
         let mut frames = frames.into_iter();
         let head = frames.next().unwrap_or_default();
-        let Ok(head) = <[u8; HEAD]>::try_from(&head[..]) else { return Err("the first frame has not ten bytes") };
+        let Ok(head) = <[u8; HEAD]>::try_from(&head[..]) else {
+            return Err("the first frame has not ten bytes");
+        };
         let [version, kind, number @ ..] = head;
         if version != VERSION {
             return Err("the version is not spoken here");
@@ -158,7 +160,11 @@ mod tests {
         let packet = Packet::new(kind::PUBLISH, 0x0102_0304_0506_0708, &serde_json::json!({"to": 1}));
         let packet = packet.with_body(Bytes::from_static(b"\0\xff"));
         assert_eq!(packet.head(), *b"\x01P\x01\x02\x03\x04\x05\x06\x07\x08");
-        let frames = vec![Bytes::copy_from_slice(&packet.head()), packet.header.clone(), Bytes::from_static(b"\0\xff")];
+        let frames = vec![
+            Bytes::copy_from_slice(&packet.head()),
+            packet.header.clone(),
+            Bytes::from_static(b"\0\xff"),
+        ];
         assert_eq!(Packet::from_frames(frames).unwrap(), packet);
     }
 
@@ -174,7 +180,8 @@ mod tests {
         ] {
             assert!(Packet::from_frames(frames.clone()).is_err(), "{frames:?}");
         }
-        let list = Packet { header: Bytes::from_static(b"[1]"), ..Packet::from_frames(vec![head()]).unwrap() };
+        let list =
+            Packet { header: Bytes::from_static(b"[1]"), ..Packet::from_frames(vec![head()]).unwrap() };
         assert!(list.read::<serde_json::Value>().is_err());
     }
 }

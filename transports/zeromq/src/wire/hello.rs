@@ -94,10 +94,10 @@ pub(crate) struct Challenge<'a> {
 impl Challenge<'_> {
     fn mac(&self, side: Side, secret: &[u8]) -> Hmac<Sha256> {
         let Self { user, client, client_nonce, broker_nonce } = self;
-        let text =
-            format!("polybus zeromq 1 {side}\n{user}\n{client}\n{client_nonce}\n{broker_nonce}\n");
+        let text = format!("polybus zeromq 1 {side}\n{user}\n{client}\n{client_nonce}\n{broker_nonce}\n");
         // HMAC takes a key of any length.
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| Hmac::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret)
+            .unwrap_or_else(|_| Hmac::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
         mac.update(text.as_bytes());
         mac
     }

@@ -64,7 +64,9 @@ impl ValueLine {
             Self::Text(text) => Value::Text(text.clone()),
             Self::Bytes(text) => Value::Bytes(bytes(text)?),
             Self::Time(at) => Value::Time(UnixMillis(*at)),
-            Self::List(items) => Value::List(items.iter().map(|item| item.value(left)).collect::<Result<_, _>>()?),
+            Self::List(items) => {
+                Value::List(items.iter().map(|item| item.value(left)).collect::<Result<_, _>>()?)
+            }
             Self::Map(entries) => {
                 let entry = |entry: &HeaderLine| Ok((entry.name.clone(), entry.value.value(left)?));
                 Value::Map(entries.iter().map(entry).collect::<Result<_, String>>()?)
@@ -210,7 +212,11 @@ macro_rules! set {
 
 impl MessageLine {
     /// The message with this body, or which part of it cannot be read. What an address means here `reply_to` says.
-    pub(crate) fn message(&self, body: Bytes, reply_to: impl FnOnce(&str) -> ReplyTo) -> Result<Message, String> {
+    pub(crate) fn message(
+        &self,
+        body: Bytes,
+        reply_to: impl FnOnce(&str) -> ReplyTo,
+    ) -> Result<Message, String> {
         let mut message = Message::new(body).with_headers(headers_of(&self.headers)?);
         let id = self.id.as_deref().map(MessageId::from);
         if self.id_derived {

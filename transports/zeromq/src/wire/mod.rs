@@ -11,7 +11,6 @@ pub(crate) mod topology;
 pub(crate) mod verbs;
 pub(crate) mod words;
 
-use bytes::Bytes;
 use polybus_contract::{Operation, ReplyTo};
 
 use frame::{Packet, kind};
@@ -23,7 +22,7 @@ use frame::{Packet, kind};
 /// What cannot be read, in words.
 pub fn check(packet: &Packet) -> Result<(), String> {
     let own = |address: &str| ReplyTo::new("", address);
-    let body = || packet.body.clone().unwrap_or_else(Bytes::new);
+    let body = || packet.body.clone().unwrap_or_default();
     match packet.kind {
         kind::HELLO => packet.read::<hello::HelloLine>().map(drop),
         kind::GREETING => packet.read::<hello::GreetingLine>().map(drop),
@@ -46,7 +45,9 @@ pub fn check(packet: &Packet) -> Result<(), String> {
         }
         kind::CONSUME => packet.read::<verbs::ConsumeHeader>()?.from.intake().map(drop),
         kind::SUBSCRIBE => place::name(&packet.read::<verbs::SubscribeHeader>()?.topic).map(drop),
-        kind::SETTLE => packet.read::<verbs::SettleHeader>().map(|header| drop(header.outcome.outcome(body()))),
+        kind::SETTLE => {
+            packet.read::<verbs::SettleHeader>().map(|header| drop(header.outcome.outcome(body())))
+        }
         kind::RENEW => packet.read::<verbs::RenewHeader>().map(drop),
         kind::CREDIT => packet.read::<verbs::CreditHeader>().map(drop),
         kind::STOP => packet.read::<verbs::StopHeader>().map(drop),

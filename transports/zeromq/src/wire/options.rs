@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use polybus_contract::{
-    Confirm, Confirmed, Deadline, MessageId, Nobody, PublishOptions,
-    Receipt, RemoteError, Replies, ReplyOptions, RequestOptions, WhenFull,
+    Confirm, Confirmed, Deadline, MessageId, Nobody, PublishOptions, Receipt, RemoteError, Replies,
+    ReplyOptions, RequestOptions, WhenFull,
 };
 use serde::{Deserialize, Serialize};
 

@@ -231,11 +231,31 @@ pub(crate) enum EndHeader {
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum DeskHeader {
     List,
-    Inspect { intake: IntakeLine },
-    Browse { intake: IntakeLine, place: PlaceLine, #[serde(default)] from: u64, #[serde(default)] limit: u32 },
-    Purge { intake: IntakeLine, place: PlaceLine },
-    Redrive { intake: IntakeLine, #[serde(default)] ids: Vec<String>, #[serde(default)] limit: Option<u64> },
-    Remove { object: ObjectLine },
+    Inspect {
+        intake: IntakeLine,
+    },
+    Browse {
+        intake: IntakeLine,
+        place: PlaceLine,
+        #[serde(default)]
+        from: u64,
+        #[serde(default)]
+        limit: u32,
+    },
+    Purge {
+        intake: IntakeLine,
+        place: PlaceLine,
+    },
+    Redrive {
+        intake: IntakeLine,
+        #[serde(default)]
+        ids: Vec<String>,
+        #[serde(default)]
+        limit: Option<u64>,
+    },
+    Remove {
+        object: ObjectLine,
+    },
 }
 
 /// A browsed page: the bodies lie behind each other in the body of the packet.

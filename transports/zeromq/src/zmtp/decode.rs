@@ -158,8 +158,8 @@ impl Decoder {
         let claimed = digits.iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
         self.allow(flags, claimed)?;
         bytes.advance(1 + width);
-        let length = usize::try_from(claimed)
-            .map_err(|_| Fault::TooLarge { claimed, limit: self.limits.frame })?;
+        let length =
+            usize::try_from(claimed).map_err(|_| Fault::TooLarge { claimed, limit: self.limits.frame })?;
         let frame = Frame { flags, length };
         self.frame = Some(frame);
         Ok(Some(frame))

@@ -2,7 +2,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
-use crate::zmtp::{GREETING, ping, read_ready, ready, Socket};
+use crate::zmtp::{GREETING, Socket, ping, read_ready, ready};
 
 const LIMITS: Limits = Limits { frame: 1000, message: 1500, frames: 3 };
 

@@ -64,8 +64,7 @@ impl Honest {
         let bus = client(&broker.places()[0].to_string()).await;
         let queue = name("honest");
         bus.declare(&Topology::new().queue(Queue::new(queue.clone()))).await.unwrap();
-        let deliveries =
-            bus.consume(&Intake::Queue(queue.clone()), ConsumeOptions::default()).await.unwrap();
+        let deliveries = bus.consume(&Intake::Queue(queue.clone()), ConsumeOptions::default()).await.unwrap();
         Self { bus, queue, deliveries }
     }
 

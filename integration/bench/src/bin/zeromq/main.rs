@@ -49,7 +49,8 @@ async fn main() -> Outcome<()> {
         return broker::serve(&url.to_string_lossy()).await;
     }
     let words: Vec<_> = std::env::args().skip(1).collect();
-    let number = |index: usize, usual: u64| words.get(index).and_then(|word| word.parse().ok()).unwrap_or(usual);
+    let number =
+        |index: usize, usual: u64| words.get(index).and_then(|word| word.parse().ok()).unwrap_or(usual);
     let plan = Plan {
         rounds: usize::try_from(number(0, 5))?.max(1),
         percent: number(1, 100).max(1),
@@ -62,8 +63,10 @@ async fn main() -> Outcome<()> {
 
 async fn measure(plan: Plan) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
-    let (memory, journal) =
-        (broker::Child::start("embedded:bench").await?, broker::Child::start(&broker::journal(&folder)).await?);
+    let (memory, journal) = (
+        broker::Child::start("embedded:bench").await?,
+        broker::Child::start(&broker::journal(&folder)).await?,
+    );
     let mut contenders: Vec<Box<dyn Contender>> =
         vec![Box::new(ours::Ours::on(&memory.url).await?), Box::new(ours::Ours::on(&journal.url).await?)];
     let mut rows = vec![
@@ -85,7 +88,14 @@ async fn measure(plan: Plan) -> Outcome<()> {
         rows.push(row("NATS core", "nothing: lost with either side", Verb::Request, 3, 1, 6_000));
         rows.push(row("NATS core", "nothing: lost with either side", Verb::Request, 3, 64, 60_000));
         rows.push(row("NATS JetStream", "in a file, acknowledged", Verb::Request, 4, 64, 20_000));
-        rows.push(row("NATS JetStream", "confirmed when in a file, not synced", Verb::Publish, 4, 256, 60_000));
+        rows.push(row(
+            "NATS JetStream",
+            "confirmed when in a file, not synced",
+            Verb::Publish,
+            4,
+            256,
+            60_000,
+        ));
         others.extend([rabbit, nats]);
     }
     let mut times: Vec<Vec<Duration>> = rows.iter().map(|_| Vec::new()).collect();
