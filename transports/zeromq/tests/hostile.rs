@@ -194,7 +194,7 @@ async fn who_never_reads_holds_up_nobody_and_is_cut() {
     honest.works().await;
     let began = std::time::Instant::now();
     while broker.counts().connections > 1 {
-        assert!(began.elapsed() < Duration::from_secs(60), "it was not cut");
+        assert!(began.elapsed() < Duration::from_mins(1), "it was not cut");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(broker.counts().cut >= 1);

@@ -102,12 +102,11 @@ pub(crate) fn frames(frames: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (number, frame) in frames.iter().enumerate() {
         let more = u8::from(number + 1 < frames.len());
-        match u8::try_from(frame.len()) {
-            Ok(length) => bytes.extend([more, length]),
-            Err(_) => {
-                bytes.push(more | 2);
-                bytes.extend((frame.len() as u64).to_be_bytes());
-            }
+        if let Ok(length) = u8::try_from(frame.len()) {
+            bytes.extend([more, length]);
+        } else {
+            bytes.push(more | 2);
+            bytes.extend((frame.len() as u64).to_be_bytes());
         }
         bytes.extend(*frame);
     }
