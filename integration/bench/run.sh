@@ -43,6 +43,8 @@ EOT
   plain 'The queue engine alone' "$bin/engine"
   printf '\n## Polybus beside the raw client libraries\n\n'
   "$bin/buses"
+  printf '\n## The broker over ZeroMQ beside RabbitMQ and NATS\n\n'
+  "$bin/zeromq"
   printf '\n## Large bodies in parts beside the raw client libraries\n\n'
   "$bin/bulk"
   printf '\n## Calls: Polybus clients beside Python clients\n\n'

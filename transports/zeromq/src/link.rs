@@ -195,6 +195,9 @@ impl Switch {
             locked(&self.waiting).insert(parked.number, waiter);
             link.pipe.send(&parked.packet, false);
         }
+        if link.is_gone() {
+            self.fail_all();
+        }
     }
 
     /// The broker knows nothing of this client: what it had in hand is somebody else's.

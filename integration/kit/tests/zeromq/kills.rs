@@ -59,10 +59,10 @@ async fn send(bus: Arc<dyn Transport>, queue: Name, books: Arc<Books>, sender: u
         number += 1;
         if bus.send(&queue, Message::new("x").with_id(id.as_str())).await.is_ok() {
             locked(&books.confirmed).insert(id);
-        } else {
-            books.doubtful.fetch_add(1, Ordering::Relaxed);
-            let _ = bus.connect(PATIENCE).await;
+            continue;
         }
+        books.doubtful.fetch_add(1, Ordering::Relaxed);
+        let _ = bus.connect(PATIENCE).await;
     }
 }
 
