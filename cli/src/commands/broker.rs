@@ -1,8 +1,6 @@
 //! `polybus broker`: a bus for other processes, without a broker product.
 
 use std::ffi::OsString;
-use std::io;
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,12 +9,12 @@ use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use polybus::broker::{self, Broker, BrokerConfig, Identities, Place};
 use polybus::log::Level;
-use polybus::{DrainReport, Kind, Shutdown, exit};
+use polybus::{DrainReport, Shutdown, exit};
 
 use crate::console::{Failure, Notices, Outcome};
 use crate::options::{Flags, General, Shared};
 use crate::program::Called;
-use crate::session::{begin, runtime};
+use crate::session::{begin, refused, runtime, say_to_systemd};
 
 /// Run a broker: queues, topics and requests for other processes, over ZeroMQ, until SIGTERM or SIGINT.
 ///
@@ -155,13 +153,6 @@ fn bus(options: &Options) -> Outcome<String> {
         .map_err(|error| Failure::configuration(format!("the journal: {error}")))
 }
 
-fn refused(error: &polybus::Error) -> Failure {
-    match error.kind() {
-        Kind::Configuration | Kind::InvalidName => Failure::configuration(error.to_string()),
-        _ => Failure::refused("unavailable", error.to_string()),
-    }
-}
-
 /// Says that it is ready, and what was found when the journal was opened.
 fn tell(broker: &Broker, notices: &Notices) {
     let places: Vec<_> = broker.places().iter().map(ToString::to_string).collect();
@@ -174,36 +165,9 @@ fn tell(broker: &Broker, notices: &Notices) {
     say_to_systemd(&format!("READY=1\nSTATUS=listening on {places}"));
 }
 
-/// Tells the service manager, if there is one that wants to know. One that does not listen has no say.
-fn say_to_systemd(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let _told = send(&path.to_string_lossy(), state);
-}
-
-fn send(path: &str, state: &str) -> io::Result<()> {
-    use std::os::unix::net::SocketAddr;
-    let address = match path.strip_prefix('@') {
-        #[cfg(target_os = "linux")]
-        Some(name) => <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name)?,
-        _ => SocketAddr::from_pathname(path)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_service_manager_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        send(&path.to_string_lossy(), "READY=1").unwrap();
-        let mut text = [0; 20];
-        let length = socket.recv(&mut text).unwrap();
-        assert_eq!(&text[..length], b"READY=1");
-    }
 
     #[test]
     fn options_become_the_bus_behind() {

@@ -18,6 +18,14 @@ pub(crate) struct Standing {
     /// Append the lines of the log topic to this file. Default: the setting `up.log`, else none.
     #[arg(long = "log", value_name = "FILE", value_parser = Text::new())]
     log_file: Option<String>,
+    /// Let other processes use the bus: `zmq://HOST:PORT` or `zmq+ipc:///PATH`, several with commas between them. Default: the
+    /// setting `up.listen`, else nobody.
+    #[arg(long, value_name = "URL[,URL]", value_parser = Text::new())]
+    listen: Option<String>,
+    /// Users, their secrets and rights, for who comes that way, as for `polybus broker`. Needed beyond this machine. Default: the
+    /// setting `up.identities`.
+    #[arg(long, value_name = "FILE", value_parser = Text::new())]
+    identities: Option<String>,
     /// Map for requests that bring none.
     #[arg(short, long, value_name = "FILE", value_parser = Text::new())]
     map: Option<String>,
@@ -45,9 +53,13 @@ impl Shared for Standing {
     }
 
     fn flags(&self, flags: &mut Flags) {
-        for (option, key, value) in
-            [("--bus", "up.bus", &self.bus), ("--log", "up.log", &self.log_file), ("--map", "map", &self.map)]
-        {
+        for (option, key, value) in [
+            ("--bus", "up.bus", &self.bus),
+            ("--log", "up.log", &self.log_file),
+            ("--listen", "up.listen", &self.listen),
+            ("--identities", "up.identities", &self.identities),
+            ("--map", "map", &self.map),
+        ] {
             flags.take(option, key, value.as_ref());
         }
         self.general.flags(flags);

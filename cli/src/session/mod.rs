@@ -11,6 +11,7 @@ mod health;
 mod input;
 mod link;
 mod link_watch;
+mod listening;
 mod log_file;
 pub(crate) mod lookout;
 mod outcome;
@@ -28,6 +29,8 @@ pub(crate) use errand::Errand;
 pub(crate) use input::{Input, read_input, read_or_stream, read_text};
 pub(crate) use link::Link;
 pub(crate) use link_watch::LinkWatch;
+#[cfg(all(feature = "embedded", feature = "zeromq"))]
+pub(crate) use listening::{refused, say_to_systemd};
 pub(crate) use log_file::missed;
 pub(crate) use outcome::wrong;
 pub(crate) use place::{Place, loaded};

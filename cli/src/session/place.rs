@@ -13,6 +13,9 @@ use crate::program::Called;
 /// The bus of a program that is told of none: inside its own process.
 const PRIVATE: &str = "embedded:";
 
+/// The bus of a program that stands in for one: in memory, and with a name, by which all of the process meet there.
+const INSIDE: &str = "embedded:up";
+
 /// What told a program which bus to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Named {
@@ -85,7 +88,7 @@ impl Place {
     /// As [`loaded`]; exit 78 for a bus of others.
     pub(crate) fn inside(called: &Called, shared: &impl Shared) -> Outcome<Self> {
         let loaded = loaded(called, shared)?;
-        let url = loaded.settings.up.bus.as_ref().map_or(PRIVATE, BusUrl::expose).to_owned();
+        let url = loaded.settings.up.bus.as_ref().map_or(INSIDE, BusUrl::expose).to_owned();
         let place = Self::of(called, loaded, Named::Url, url);
         let bus = place.open()?;
         if bus.is_local() {

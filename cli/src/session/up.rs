@@ -8,6 +8,7 @@ use polybus::{Bus, DrainReport, Phase, Shutdown, SubscribeOptions, Transport};
 use tokio::task::JoinSet;
 
 use super::link::Logging;
+use super::listening::Listening;
 use super::log_file::LogFile;
 use super::serving::{ended, serve_all};
 use super::signals::runtime;
@@ -54,6 +55,7 @@ async fn stand(
     let watch = Watch::open(&called.word(), standing.http, shutdown, notices).await?;
     let arrival = place.connect(Patience::Once, notices).await?;
     tell(&arrival.bus, services, notices);
+    let listening = Listening::begin(place, arrival.bus.url(), notices).await?;
     let mut beside = beside(arrival.bus.transport().clone(), place, notices).await?;
     let to_stderr = standing.general().to_stderr(Some(Level::Warning));
     let link = Link::on(arrival, place, Logging { to_stderr, form: LineForm::Full }, notices)?;
@@ -61,10 +63,12 @@ async fn stand(
     if services.is_empty() {
         shutdown.draining().await;
     }
+    let others = listening.end(LAST).await;
     link.close(place.settings.service.drain.min(LAST)).await;
     // What is still there after this time is cut off.
     let _late = tokio::time::timeout(LAST, async { while beside.join_next().await.is_some() {} }).await;
-    served.map_err(|error| wrong(&error)).map(|report| (report, shutdown.phase()))
+    let report = served.map_err(|error| wrong(&error))?;
+    Ok((others.map_or(report, |others| report.plus(others)), shutdown.phase()))
 }
 
 /// Begins what stands on the bus beside the services; each of the tasks ends with the bus.

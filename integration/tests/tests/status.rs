@@ -132,6 +132,32 @@ fn a_bus_and_its_services_stand_in_one_process() -> Result<(), Error> {
 }
 
 #[test]
+fn others_come_to_a_bus_that_is_up() -> Result<(), Error> {
+    let desk = Desk::new()?;
+    desk.file("polybus.toml", "[up]\nservices = [\"anon\"]\nlisten = [\"zmq://127.0.0.1:0\"]\n")?;
+    desk.file("map.txt", "192.0.2.0/24|ALPHA|CITYA\n")?;
+    desk.file("text", "192.0.2.1 and more\n")?;
+    let mut up = desk.start("polybus up")?;
+    let line = up.tells("listening on zmq://")?;
+    let flag =
+        line.rsplit_once("zmq://").map(|(_, place)| format!("--bus zmq://{place}")).ok_or("no place")?;
+    desk.until_success(&format!("polybus call anon --field usage=true --require-server {flag}"), "")?;
+
+    let (here, there) =
+        ("polybus anon -r text -m map.txt", format!("polybus anon -r text -m map.txt {flag}"));
+    let (here, there) = (desk.run(here, "")?, desk.run(&there, "")?);
+    assert!(here.status.success() && !here.stdout.is_empty(), "{here:?}");
+    assert_eq!((there.status.code(), &there.stdout), (Some(0), &here.stdout), "{there:?}");
+
+    let found = Told { desk: &desk, flag: &flag }.json("--once")?;
+    assert_eq!(service(&found, "anon")["state"], "served", "{found:#}");
+    assert_eq!(queue(&found, QUEUE)["consumers"], 1, "{found:#}");
+    let (code, ended) = up.terminate()?;
+    assert!(code == Some(0) && ended.contains("stopped: finished="), "{code:?}: {ended}");
+    Ok(())
+}
+
+#[test]
 fn up_refuses_what_it_cannot_stand_on() -> Result<(), Error> {
     let desk = Desk::new()?;
     desk.file("polybus.toml", "[up]\nservices = \"anon, nobody\"\n")?;
@@ -140,6 +166,10 @@ fn up_refuses_what_it_cannot_stand_on() -> Result<(), Error> {
         ("polybus up anon --bus nats://nats.example.org", 78, "is not inside this process"),
         ("polybus up anon --log none/polybus.log", 78, "cannot open the log file none/polybus.log"),
         ("polybus up nobody", 2, "no service nobody"),
+        ("polybus up anon --listen tcp://127.0.0.1:1", 78, "up.listen: "),
+        ("polybus up anon --listen zmq://0.0.0.0:0", 78, "identities"),
+        ("polybus up anon --identities secrets.toml", 78, "up.listen does not say where"),
+        ("polybus up anon --bus embedded: --listen zmq://127.0.0.1:0", 78, "without a name"),
     ] {
         let output = desk.run(line, "")?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -149,6 +149,14 @@ pub const KEYS: &[Key] = &[
     ),
     key("up.log", &[], Kind::File, None, "file to which `polybus up` appends the lines of the log topic"),
     key(
+        "up.listen",
+        &[],
+        Kind::Names,
+        None,
+        "where `polybus up` listens for other processes, such as `zmq://127.0.0.1:5570`; else nowhere",
+    ),
+    key("up.identities", &[], Kind::File, None, "users, secrets and rights of who comes over `up.listen`"),
+    key(
         "amqp.server",
         &["RPC_SERVER", "SERVER"],
         Kind::Server,

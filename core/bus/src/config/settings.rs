@@ -115,6 +115,12 @@ pub struct UpSettings {
     /// File to which the lines of the log topic are appended; none for nowhere.
     #[serde(default)]
     pub log: Option<PathBuf>,
+    /// Where other processes reach the bus; none for nowhere.
+    #[serde(default)]
+    pub listen: Option<Vec<String>>,
+    /// File with the users, secrets and rights of those processes; none if nobody has to say who it is.
+    #[serde(default)]
+    pub identities: Option<PathBuf>,
 }
 
 /// Settings of the AMQP broker (PRISEM services specification, 3.1).
