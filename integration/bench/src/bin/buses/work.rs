@@ -55,7 +55,6 @@ pub(crate) trait Contender: Send + Sync {
     }
 }
 
-#[allow(dead_code, reason = "another program of this folder has numbers of its own")]
 /// About a second's worth for the raw client, so that no cell is over before it began.
 #[allow(dead_code, reason = "the program for ZeroMQ shares this file and has numbers of its own")]
 pub(crate) fn messages(product: Product, size: usize, window: usize) -> u64 {
