@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use polybus_zeromq::wire::check;
 use polybus_zeromq::wire::frame::Packet;
 
-/// The letter of the kind, then the header up to a zero byte, then the body.
+// The letter of the kind, then the header up to a zero byte, then the body.
 fuzz_target!(|data: &[u8]| {
     let Some((kind, rest)) = data.split_first() else { return };
     let mut parts = rest.splitn(2, |byte| *byte == 0);
