@@ -181,34 +181,40 @@ impl Stranger {
     }
 }
 
-/// A relay in front of a broker whose connections can be cut.
+/// A relay in front of a broker that can cut its connections, and passes nothing until it is mended: a client may be back
+/// sooner than a test can see that it was away.
 pub(crate) struct Relay {
     pub(crate) address: String,
-    cut: watch::Sender<u64>,
+    open: watch::Sender<bool>,
 }
 
 impl Relay {
     pub(crate) async fn before(broker: &Broker) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, to) = (listener.local_addr().unwrap().to_string(), address(broker));
-        let cut = watch::Sender::new(0);
-        let cuts = cut.clone();
+        let open = watch::Sender::new(true);
+        let opened = open.clone();
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let (to, mut cut) = (to.clone(), cuts.subscribe());
+                let (to, mut open) = (to.clone(), opened.subscribe());
                 tokio::spawn(async move {
+                    open.wait_for(|open| *open).await.unwrap();
                     let mut far = TcpStream::connect(to).await.unwrap();
                     tokio::select! {
                         _ = copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cut.changed() => {}
+                        _ = open.wait_for(|open| !open) => {}
                     }
                 });
             }
         });
-        Self { address, cut }
+        Self { address, open }
     }
 
     pub(crate) fn cut(&self) {
-        self.cut.send_modify(|count| *count += 1);
+        self.open.send_replace(false);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.open.send_replace(true);
     }
 }
