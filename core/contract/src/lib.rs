@@ -55,7 +55,7 @@ pub use capability::{AttemptGrade, Capability, Feature, LeaseGrade, SettleGrade}
 pub use checked::Checked;
 pub use delivery::{Delivery, Lease, LeaseTerms};
 pub use door::{Door, DoorFigures, DoorService, DoorTally};
-pub use drain::DrainReport;
+pub use drain::{DrainReport, SharedDrain};
 pub use error::{Error, Kind, Operation, Result, Status};
 pub use examine::{Diagnosis, Finding, Grade, Plan, Served};
 pub use ext::TransportExt;

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use polybus_contract::{
-    Counters, DrainReport, End, Error, Health, Kind, Link, Operation, Result, SubscriptionHealth,
-    SubscriptionState,
+    Counters, DrainReport, End, Error, Health, Kind, Link, Operation, Result, SharedDrain,
+    SubscriptionHealth, SubscriptionState,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -44,13 +44,7 @@ pub(crate) struct Handle {
     /// A delivery came back while somebody drains.
     idle: Notify,
     health: Notify,
-    drain: Mutex<Option<Draining>>,
-}
-
-#[derive(Debug)]
-struct Draining {
-    deadline: watch::Sender<Instant>,
-    report: watch::Receiver<Option<DrainReport>>,
+    drain: SharedDrain<Instant>,
 }
 
 /// The bus of this configuration: a fresh one, or the one that is shared under its name.
@@ -105,7 +99,7 @@ impl Handle {
             settled: AtomicU64::new(0),
             idle: Notify::new(),
             health: Notify::new(),
-            drain: Mutex::default(),
+            drain: SharedDrain::default(),
         }
     }
 
@@ -233,34 +227,10 @@ impl Handle {
 
     /// Starts the drain, or joins the one that runs; a nearer deadline counts for all.
     pub(crate) async fn drain(self: &Arc<Self>, within: Duration) -> DrainReport {
-        let deadline = Instant::now() + within;
-        let mut report = self.start_drain(deadline);
+        let begin = |deadline| self.clone().drain_until(deadline);
+        let report = self.drain.join(Instant::now() + within, begin, |drain| drop(tokio::spawn(drain))).await;
         // The task outlives its callers; if its runtime ended, everything that was open is abandoned.
-        match report.wait_for(Option::is_some).await {
-            Ok(found) => found.unwrap_or_default(),
-            Err(_) => self.finish_drain(self.settled.load(Ordering::Acquire), 0),
-        }
-    }
-
-    fn start_drain(self: &Arc<Self>, deadline: Instant) -> watch::Receiver<Option<DrainReport>> {
-        let mut drain = locked(&self.drain);
-        if let Some(running) = &*drain {
-            running.deadline.send_if_modified(|until| {
-                let nearer = deadline < *until;
-                *until = deadline.min(*until);
-                nearer
-            });
-            return running.report.clone();
-        }
-        let (until, deadline) = watch::channel(deadline);
-        let (done, report) = watch::channel(None);
-        let handle = self.clone();
-        tokio::spawn(async move {
-            let found = handle.drain_until(deadline).await;
-            done.send_replace(Some(found));
-        });
-        *drain = Some(Draining { deadline: until, report: report.clone() });
-        report
+        report.unwrap_or_else(|| self.finish_drain(self.settled.load(Ordering::Acquire), 0))
     }
 
     async fn drain_until(self: Arc<Self>, mut deadline: watch::Receiver<Instant>) -> DrainReport {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ReconnectToServer, ServerAddr};
-use polybus_contract::{Counters, End, Error, Health, Kind, Link as LinkHealth, Operation, Profile, Result};
+use polybus_contract::{
+    Counters, End, Error, Health, Kind, Link as LinkHealth, Operation, Profile, Result, SharedDrain,
+};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -15,7 +17,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::capability;
 use crate::config::Config;
 use crate::consume::Reader;
-use crate::drain::Draining;
 use crate::error::{closed, down, unknown};
 use crate::link::{LOST, Link, Waiting, again_as, hand_on};
 use crate::names::Names;
@@ -72,7 +73,7 @@ pub(crate) struct Handle {
     /// A delivery is out of somebody's hands.
     pub(crate) idle: Notify,
     pub(crate) health: Notify,
-    pub(crate) drain: Mutex<Option<Draining>>,
+    pub(crate) drain: SharedDrain<Instant>,
 }
 
 /// Where the connection stands.
@@ -125,7 +126,7 @@ pub(crate) fn open(config: Config) -> Result<Arc<Handle>> {
         room: Room::default(),
         idle: Notify::new(),
         health: Notify::new(),
-        drain: Mutex::default(),
+        drain: SharedDrain::default(),
         instance,
         config,
     }))

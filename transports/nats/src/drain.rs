@@ -11,46 +11,16 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::connection::{Handle, locked};
 use crate::link::LOST;
 
-/// A drain that runs.
-#[derive(Debug)]
-pub(crate) struct Draining {
-    deadline: watch::Sender<Instant>,
-    report: watch::Receiver<Option<DrainReport>>,
-}
-
 /// What a drain without patience still takes for its last round trip: without one nobody knows what arrived.
 const LAST: Duration = Duration::from_millis(500);
 
 impl Handle {
     /// Starts the drain, or joins the one that runs; a nearer deadline counts for all.
     pub(crate) async fn drain(self: &Arc<Self>, within: Duration) -> DrainReport {
-        let mut report = self.start_drain(Instant::now() + within);
+        let begin = |deadline| self.clone().drain_until(deadline);
+        let report = self.drain.join(Instant::now() + within, begin, |drain| drop(tokio::spawn(drain))).await;
         // The task outlives its callers; if its runtime ended, everything that was open is abandoned.
-        match report.wait_for(Option::is_some).await {
-            Ok(found) => found.unwrap_or_default(),
-            Err(_) => DrainReport { abandoned: self.in_hand(), ..DrainReport::default() },
-        }
-    }
-
-    fn start_drain(self: &Arc<Self>, deadline: Instant) -> watch::Receiver<Option<DrainReport>> {
-        let mut drain = locked(&self.drain);
-        if let Some(running) = &*drain {
-            running.deadline.send_if_modified(|until| {
-                let nearer = deadline < *until;
-                *until = deadline.min(*until);
-                nearer
-            });
-            return running.report.clone();
-        }
-        let (until, deadline) = watch::channel(deadline);
-        let (done, report) = watch::channel(None);
-        let handle = self.clone();
-        tokio::spawn(async move {
-            let found = handle.drain_until(deadline).await;
-            done.send_replace(Some(found));
-        });
-        *drain = Some(Draining { deadline: until, report: report.clone() });
-        report
+        report.unwrap_or_else(|| DrainReport { abandoned: self.in_hand(), ..DrainReport::default() })
     }
 
     fn in_hand(&self) -> u64 {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use polybus_contract::{Counters, DrainReport, End, Error, Health, Kind, Link, Operation, Profile, Result};
+use polybus_contract::{
+    Counters, DrainReport, End, Error, Health, Kind, Link, Operation, Profile, Result, SharedDrain,
+};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -61,7 +63,7 @@ pub(crate) struct Core {
     pub(crate) idle: Notify,
     pub(crate) changed: Arc<Notify>,
     pub(crate) counts: Counts,
-    drain: Mutex<Option<Draining>>,
+    drain: SharedDrain<Instant>,
 }
 
 /// What is counted since the handle was made.
@@ -80,12 +82,6 @@ pub(crate) struct Counts {
 
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
-}
-
-#[derive(Debug)]
-struct Draining {
-    deadline: watch::Sender<Instant>,
-    report: watch::Receiver<Option<DrainReport>>,
 }
 
 /// A panic elsewhere leaves these lists whole.
@@ -115,7 +111,7 @@ impl Core {
             idle: Notify::new(),
             changed: Arc::default(),
             counts: Counts::default(),
-            drain: Mutex::default(),
+            drain: SharedDrain::default(),
         })
     }
 
@@ -305,33 +301,10 @@ impl Core {
 
     /// Starts the drain, or joins the one that runs; a nearer deadline counts for all.
     pub(crate) async fn drain(self: &Arc<Self>, within: Duration) -> DrainReport {
-        let mut report = self.start_drain(Instant::now() + within);
-        match report.wait_for(Option::is_some).await {
-            Ok(found) => found.unwrap_or_default(),
-            // The task outlives its callers, unless its runtime ended.
-            Err(_) => DrainReport { abandoned: self.in_hand(), ..DrainReport::default() },
-        }
-    }
-
-    fn start_drain(self: &Arc<Self>, deadline: Instant) -> watch::Receiver<Option<DrainReport>> {
-        let mut drain = locked(&self.drain);
-        if let Some(running) = &*drain {
-            running.deadline.send_if_modified(|until| {
-                let nearer = deadline < *until;
-                *until = deadline.min(*until);
-                nearer
-            });
-            return running.report.clone();
-        }
-        let (until, deadline) = watch::channel(deadline);
-        let (done, report) = watch::channel(None);
-        let core = self.clone();
-        tokio::spawn(async move {
-            let found = core.drain_until(deadline).await;
-            done.send_replace(Some(found));
-        });
-        *drain = Some(Draining { deadline: until, report: report.clone() });
-        report
+        let begin = |deadline| self.clone().drain_until(deadline);
+        let report = self.drain.join(Instant::now() + within, begin, |drain| drop(tokio::spawn(drain))).await;
+        // The task outlives its callers; if its runtime ended, everything that was open is abandoned.
+        report.unwrap_or_else(|| DrainReport { abandoned: self.in_hand(), ..DrainReport::default() })
     }
 
     async fn drain_until(self: Arc<Self>, mut deadline: watch::Receiver<Instant>) -> DrainReport {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use polybus_contract::{Counters, End, Error, Health, Kind, Link as LinkHealth, Operation, Profile, Result};
+use polybus_contract::{
+    Counters, End, Error, Health, Kind, Link as LinkHealth, Operation, Profile, Result, SharedDrain,
+};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -14,7 +16,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::capability;
 use crate::config::Config;
 use crate::consume::Reader;
-use crate::drain::Draining;
 use crate::error::{LOST, again_as, closed, down, unreadable};
 use crate::link::{Link, Switch, run};
 use crate::pipe::{Broken, Inlet, Pipe, Said, limits, shake};
@@ -64,7 +65,7 @@ pub(crate) struct Handle {
     /// A delivery is out of somebody's hands.
     pub(crate) idle: Notify,
     pub(crate) health: Notify,
-    pub(crate) drain: Mutex<Option<Draining>>,
+    pub(crate) drain: SharedDrain<Instant>,
     /// Publishes that nobody answers, since the last round trip.
     pub(crate) handed: AtomicU64,
 }
@@ -110,7 +111,7 @@ pub(crate) fn open(config: Config) -> Arc<Handle> {
         missed: AtomicU64::new(0),
         idle: Notify::new(),
         health: Notify::new(),
-        drain: Mutex::default(),
+        drain: SharedDrain::default(),
         handed: AtomicU64::new(0),
         config,
     })
