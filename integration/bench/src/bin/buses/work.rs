@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, TryStreamExt};
-use polybus_brokers::Product;
 
 /// What a measurement answers.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -52,20 +51,6 @@ pub(crate) trait Contender: Send + Sync {
             Verb::Consume => self.consume(work).await,
             Verb::Request => self.request(work).await,
         }
-    }
-}
-
-/// About a second's worth for the raw client, so that no cell is over before it began.
-#[allow(dead_code, reason = "the program for ZeroMQ shares this file and has numbers of its own")]
-pub(crate) fn messages(product: Product, size: usize, window: usize) -> u64 {
-    let (alone, together, large) = match product {
-        Product::RabbitMq => (800, 6_000, 2_000),
-        Product::Nats => (3_000, 30_000, 3_000),
-    };
-    match (window, size > 10_000) {
-        (1, _) => alone,
-        (_, true) => large,
-        (_, false) => together,
     }
 }
 
