@@ -54,9 +54,9 @@ async fn stand(
 ) -> Outcome<(DrainReport, Phase)> {
     let watch = Watch::open(&called.word(), standing.http, shutdown, notices).await?;
     let arrival = place.connect(Patience::Once, notices).await?;
+    let mut beside = beside(arrival.bus.transport().clone(), place, notices).await?;
     let listening = Listening::begin(place, arrival.bus.url(), notices).await?;
     tell(&arrival.bus, services, notices);
-    let mut beside = beside(arrival.bus.transport().clone(), place, notices).await?;
     let to_stderr = standing.general().to_stderr(Some(Level::Warning));
     let link = Link::on(arrival, place, Logging { to_stderr, form: LineForm::Full }, notices)?;
     let served = serve_all(&link, place, services, &standing.server(), &watch, shutdown).await;

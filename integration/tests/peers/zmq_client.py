@@ -33,14 +33,21 @@ def content(path):
         return base64.b64encode(file.read()).decode()
 
 
+def proof(side):
+    lines = ["polybus zeromq 1 " + side, url.username, client, hello["nonce"], greeting["nonce"], ""]
+    return hmac.new(urllib.parse.unquote(url.password).encode(), "\n".join(lines).encode(), hashlib.sha256).hexdigest()
+
+
 _, _, greeting, _ = hear()
 hello = {"client": client, "nonce": os.urandom(32).hex()}
-if greeting["proof_needed"]:
-    lines = ["polybus zeromq 1 client", url.username, client, hello["nonce"], greeting["nonce"], ""]
-    secret = urllib.parse.unquote(url.password).encode()
-    hello["user"] = url.username
-    hello["proof"] = hmac.new(secret, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
+if greeting["proof_needed"] != bool(url.password):
+    sys.exit("unauthorized: only one side wants a proof")
+if url.password:
+    hello |= {"user": url.username, "proof": proof("client")}
 say(b"H", 1, hello)
+_, _, welcome, _ = hear()
+if url.password and not hmac.compare_digest(welcome.get("proof", ""), proof("broker")):
+    sys.exit("unauthorized: what answers there does not know the secret")
 frame = {"name": service, "release": "1.0", "protocolver": "0.5.5", "hostname": socket.getfqdn(),
          "platform": platform.version(), "pika_version": "pyzmq-" + zmq.__version__, "pid": os.getpid(),
          "time": int(time.time()), "appdata": {"data": content(sys.argv[3]), "netmap": content(sys.argv[4])}}

@@ -23,14 +23,9 @@ def say(kind, header, body=None, number=None):
     return last
 
 
-def hello(greeting):
-    said = {"client": client, "nonce": os.urandom(32).hex()}
-    if greeting["proof_needed"]:
-        lines = ["polybus zeromq 1 client", url.username, client, said["nonce"], greeting["nonce"], ""]
-        secret = urllib.parse.unquote(url.password).encode()
-        said["user"] = url.username
-        said["proof"] = hmac.new(secret, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
-    say(b"H", said)
+def proof(side):
+    lines = ["polybus zeromq 1 " + side, url.username, client, hello["nonce"], greeting["nonce"], ""]
+    return hmac.new(urllib.parse.unquote(url.password).encode(), "\n".join(lines).encode(), hashlib.sha256).hexdigest()
 
 
 def work(body):
@@ -48,7 +43,13 @@ while True:
     _, kind, number = struct.unpack(">B1sQ", head)
     header = json.loads(rest[0]) if rest and rest[0] else {}
     if kind == b"G":  # A new connection, the first one or another one.
-        hello(header)
+        greeting, hello = header, {"client": client, "nonce": os.urandom(32).hex()}
+        if greeting["proof_needed"] != bool(url.password):
+            sys.exit("unauthorized: only one side wants a proof")
+        say(b"H", hello | ({"user": url.username, "proof": proof("client")} if url.password else {}))
+    elif kind == b"W":
+        if url.password and not hmac.compare_digest(header.get("proof", ""), proof("broker")):
+            sys.exit("unauthorized: what answers there does not know the secret")
         say(b"D", {"queues": [{"name": queue}]})
         say(b"C", {"from": {"queue": queue}, "credit": 4})
         print("serving", queue, flush=True)

@@ -18,11 +18,11 @@ use crate::config::Config;
 use crate::consume::Reader;
 use crate::error::{LOST, again_as, closed, down, unreadable};
 use crate::link::{Link, Switch, run};
-use crate::pipe::{Broken, Inlet, Pipe, Said, limits, shake};
+use crate::pipe::{Broken, EARLY, Inlet, Pipe, Said, limits, shake};
 use crate::request::Caller;
 use crate::subscribe::Subscription;
 use crate::topology::Held;
-use crate::wire::frame::{Packet, VERSION, kind};
+use crate::wire::frame::{HEAD, Packet, VERSION, kind};
 use crate::wire::hello::{Challenge, GreetingLine, HelloLine, Side, WelcomeLine, nonce};
 use crate::wire::verbs::ByeHeader;
 use crate::wire::words::ErrorLine;
@@ -223,13 +223,18 @@ impl Handle {
 
     fn set_lost(&self, why: &Broken) {
         self.link.send_replace(None);
+        self.detach();
+        self.failed(down(Operation::Connect, why.to_string()));
+    }
+
+    /// Nothing is consumed or subscribed over a connection that is gone.
+    fn detach(&self) {
         for reader in locked(&self.readers).iter() {
             reader.lost();
         }
         for subscription in locked(&self.subscriptions).iter() {
             subscription.lost();
         }
-        self.failed(down(Operation::Connect, why.to_string()));
     }
 
     /// Closes: whatever waits learns it.
@@ -341,7 +346,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Some(link) = self.link_now() {
+        if let Some(link) = self.switch.link() {
             link.tell(&Packet::new(kind::BYE, 0, &ByeHeader { holding: self.holding() }));
         }
         self.closed.send_replace(true);
@@ -423,6 +428,8 @@ async fn connect_once(handle: &Arc<Handle>) -> Result<(Arc<Link>, JoinHandle<Bro
     if let Err(error) = restored {
         task.abort();
         link.end();
+        // Some of it may have been restored.
+        handle.detach();
         return Err(error);
     }
     Ok((link, task))
@@ -440,6 +447,12 @@ async fn hello(handle: &Handle, pipe: &Pipe, inlet: &mut Inlet) -> Result<Welcom
         let detail = "the broker wants to know who this is: zmq://USER:SECRET@HOST";
         return Err(Error::new(Kind::Unauthorized, Operation::Connect).with_detail(detail));
     }
+    if !greeting.proof_needed && handle.config.login.is_some() {
+        // Whoever stands in for the broker would need no secret.
+        let detail = "what answers there does not want to know who this is, so it cannot show that it is the broker; for a broker \
+                      without identities leave user and secret out of the URL";
+        return Err(Error::new(Kind::Unauthorized, Operation::Connect).with_detail(detail));
+    }
     let own = nonce();
     let login = handle.config.login.as_ref().filter(|_| greeting.proof_needed);
     let user = login.map(|(user, _)| user.as_str()).unwrap_or_default();
@@ -455,7 +468,7 @@ async fn hello(handle: &Handle, pipe: &Pipe, inlet: &mut Inlet) -> Result<Welcom
         holding: handle.holding(),
         asking: handle.switch.calls().iter().map(|(number, _)| *number).collect(),
     };
-    pipe.put(&Packet::new(kind::HELLO, 0, &line));
+    pipe.put(&said(line));
     pipe.finish(ATTEMPT).await.map_err(|broken| down(Operation::Connect, broken.to_string()))?;
     let welcome: WelcomeLine = expect(pipe, inlet, kind::WELCOME).await?;
     if let Some((_, secret)) = login {
@@ -466,6 +479,22 @@ async fn hello(handle: &Handle, pipe: &Pipe, inlet: &mut Inlet) -> Result<Welcom
         }
     }
     Ok(welcome)
+}
+
+/// The hello, which has to fit into what a broker takes before it knows who says it. One with too much in hand for that begins
+/// anew: its settles are stale, its calls unknown, and what it has in hand goes to others.
+fn said(line: HelloLine) -> Packet {
+    let packet = Packet::new(kind::HELLO, 0, &line);
+    if (packet.header.len() + HEAD) as u64 <= EARLY {
+        return packet;
+    }
+    tracing::warn!(
+        in_hand = line.holding.len(),
+        asking = line.asking.len(),
+        "too much is in hand to be resumed"
+    );
+    let line = HelloLine { resume: false, holding: Vec::new(), asking: Vec::new(), ..line };
+    Packet::new(kind::HELLO, 0, &line)
 }
 
 /// The next packet, which must be of this kind.
@@ -496,7 +525,7 @@ async fn expect<T: serde::de::DeserializeOwned>(pipe: &Pipe, inlet: &mut Inlet, 
 }
 
 /// What becomes of what was under way before.
-fn go_on(handle: &Handle, link: &Link, welcome: &WelcomeLine) {
+fn go_on(handle: &Handle, link: &Arc<Link>, welcome: &WelcomeLine) {
     for (number, call) in handle.switch.calls() {
         if !welcome.asking.contains(&number) {
             call.lost();
@@ -505,7 +534,7 @@ fn go_on(handle: &Handle, link: &Link, welcome: &WelcomeLine) {
     if welcome.resumed {
         handle.switch.resumed(link);
     } else {
-        handle.switch.begun_anew();
+        handle.switch.begun_anew(link);
         for reader in locked(&handle.readers).iter() {
             reader.begun_anew();
         }
@@ -515,10 +544,12 @@ fn go_on(handle: &Handle, link: &Link, welcome: &WelcomeLine) {
 impl Handle {
     /// The deliveries that are in somebody's hands here, or were settled without the broker having heard of it.
     pub(crate) fn holding(&self) -> Vec<u64> {
-        let mut holding = self.switch.parked();
+        // In this order: what is settled meanwhile is in one of the two.
+        let mut holding = Vec::new();
         for reader in locked(&self.readers).iter() {
             reader.list_held(&mut holding);
         }
+        holding.extend(self.switch.parked());
         holding
     }
 }

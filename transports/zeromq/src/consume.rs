@@ -205,6 +205,12 @@ impl Reader {
         match link.ask(packet, Operation::Consume, until).await {
             Ok(_) => {
                 let mut inner = self.inner();
+                if inner.end.is_some() {
+                    // It left while the broker was asked, and may have said so before.
+                    drop(inner);
+                    link.tell(&Packet::new(kind::STOP, self.number, &StopHeader { gone: true }));
+                    return Ok(());
+                }
                 inner.live = !link.is_gone();
                 inner.missing_since = None;
                 self.patient.store(true, Ordering::Release);
@@ -284,6 +290,10 @@ impl Reader {
             drop(inner);
             return link.release(delivery.delivery);
         }
+        if link.is_gone() {
+            // The broker gives it to whoever wants it.
+            return;
+        }
         inner.buffer.push_back(delivery);
         wake(inner);
     }
@@ -338,7 +348,7 @@ impl Reader {
         let now = Instant::now();
         while let Some(raw) = inner.buffer.pop_front_if(|raw| raw.until.is_some_and(|until| until <= now)) {
             // The broker counts it for the credit until it hears of it.
-            if let Some(link) = self.handle.link_now() {
+            if let Some(link) = self.handle.switch.link() {
                 link.release(raw.delivery);
             }
         }
@@ -385,7 +395,7 @@ impl Reader {
             return Err(crate::error::closed(Operation::Credit));
         }
         inner.credit = credit;
-        let link = self.handle.link_now().filter(|_| inner.live);
+        let link = self.handle.switch.link().filter(|_| inner.live);
         // Beyond a credit that was cut, what nobody has seen goes back, the newest first.
         let most = (credit as usize).saturating_sub(inner.in_hand.len());
         let keep = inner.buffer.len().min(most);
@@ -404,7 +414,7 @@ impl Reader {
         if inner.end.is_some() && !inner.live && inner.buffer.is_empty() {
             return 0;
         }
-        let link = self.handle.link_now();
+        let link = self.handle.switch.link();
         let unseen = std::mem::take(&mut inner.buffer);
         inner.live = false;
         inner.end.get_or_insert(end);

@@ -76,7 +76,7 @@ impl Handle {
 
     /// A farewell behind everything that was sent: when it is answered, everything was. Answers what is unknown.
     async fn say_farewell(&self, holding: Vec<u64>, until: Instant) -> u64 {
-        let Some(link) = self.link_now() else {
+        let Some(link) = self.switch.link() else {
             return self.switch.unanswered() + self.handed.load(Ordering::Acquire);
         };
         let farewell = Packet::new(kind::BYE, self.switch.number(), &ByeHeader { holding });

@@ -1,7 +1,7 @@
 //! One connection to the broker: who waits for which answer, and what arrives for whom.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use polybus_contract::{Error, Kind, Operation, Profile, Result};
@@ -56,13 +56,21 @@ struct Parked {
     tell: oneshot::Sender<Result<Packet>>,
 }
 
+/// The connection that settles go over, and those that wait for one. Under one lock: none is left behind by a connection that
+/// comes up meanwhile.
+#[derive(Debug, Default)]
+struct Settles {
+    link: Weak<Link>,
+    parked: Vec<Parked>,
+}
+
 /// What outlives a connection: the numbers, and who is behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Switch {
     numbers: AtomicU64,
     waiting: Mutex<FxHashMap<u64, Waiter>>,
     streams: Mutex<FxHashMap<u64, Slot>>,
-    parked: Mutex<Vec<Parked>>,
+    settles: Mutex<Settles>,
     /// Which of the broker's sessions with this client it is; a new one knows nothing of deliveries of the old one.
     session: AtomicU64,
     /// Settles that were confirmed.
@@ -114,13 +122,13 @@ impl Switch {
 
     /// Deliveries that were settled here and of which the broker has not heard.
     pub(crate) fn parked(&self) -> Vec<u64> {
-        locked(&self.parked).iter().map(|parked| parked.delivery).collect()
+        locked(&self.settles).parked.iter().map(|parked| parked.delivery).collect()
     }
 
     /// Settles whose fate is unknown now.
     pub(crate) fn unanswered(&self) -> u64 {
         let waiting = locked(&self.waiting).values().filter(|waiter| waiter.settles).count();
-        (waiting + locked(&self.parked).len()) as u64
+        (waiting + locked(&self.settles).parked.len()) as u64
     }
 
     pub(crate) async fn all_answered(&self) {
@@ -150,28 +158,30 @@ impl Switch {
         locked(&self.waiting).remove(&number);
     }
 
+    /// The connection over which hello was said, also while what was consumed is still being restored on it.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        locked(&self.settles).link.upgrade().filter(|link| !link.is_gone())
+    }
+
     /// Settles with the broker that is there, or with the one that will be.
-    pub(crate) fn settle(
-        &self,
-        link: Option<&Arc<Link>>,
-        delivery: u64,
-        packet: Packet,
-    ) -> oneshot::Receiver<Result<Packet>> {
+    pub(crate) fn settle(&self, delivery: u64, packet: Packet) -> oneshot::Receiver<Result<Packet>> {
         let number = packet.number;
-        if let Some(link) = link.filter(|link| !link.is_gone()) {
+        let mut settles = locked(&self.settles);
+        if let Some(link) = settles.link.upgrade().filter(|link| !link.is_gone()) {
+            drop(settles);
             let (told, open) = self.wait(number, Operation::Settle, true);
             link.pipe.send(&packet, open <= FEW);
             if link.is_gone() {
-                self.fail(number);
+                self.lost(number);
             }
             return told;
         }
         let (tell, told) = oneshot::channel();
-        locked(&self.parked).push(Parked { delivery, number, packet, tell });
+        settles.parked.push(Parked { delivery, number, packet, tell });
         told
     }
 
-    fn fail(&self, number: u64) {
+    fn lost(&self, number: u64) {
         let waiter = locked(&self.waiting).remove(&number);
         if let Some(Waiter { tell, operation, .. }) = waiter {
             let _ = tell.send(Err(unknown(operation, LOST)));
@@ -189,8 +199,8 @@ impl Switch {
     }
 
     /// The broker goes on where it was: what was settled meanwhile is said now.
-    pub(crate) fn resumed(&self, link: &Link) {
-        for parked in std::mem::take(&mut *locked(&self.parked)) {
+    pub(crate) fn resumed(&self, link: &Arc<Link>) {
+        for parked in self.go_over(link) {
             let waiter = Waiter { tell: parked.tell, operation: Operation::Settle, settles: true };
             locked(&self.waiting).insert(parked.number, waiter);
             link.pipe.send(&parked.packet, false);
@@ -201,13 +211,26 @@ impl Switch {
     }
 
     /// The broker knows nothing of this client: what it had in hand is somebody else's.
-    pub(crate) fn begun_anew(&self) {
+    pub(crate) fn begun_anew(&self, link: &Arc<Link>) {
         self.session.fetch_add(1, Ordering::AcqRel);
-        self.fail_parked();
+        self.fail(self.go_over(link));
     }
 
+    /// From now on settles go over this connection. Answers those that waited for one.
+    fn go_over(&self, link: &Arc<Link>) -> Vec<Parked> {
+        let mut settles = locked(&self.settles);
+        settles.link = Arc::downgrade(link);
+        std::mem::take(&mut settles.parked)
+    }
+
+    /// No connection will come.
     pub(crate) fn fail_parked(&self) {
-        for parked in std::mem::take(&mut *locked(&self.parked)) {
+        let parked = std::mem::take(&mut locked(&self.settles).parked);
+        self.fail(parked);
+    }
+
+    fn fail(&self, parked: Vec<Parked>) {
+        for parked in parked {
             let _ = parked.tell.send(Err(crate::error::stale(Operation::Settle)));
         }
         self.answered.notify_waiters();
@@ -325,7 +348,7 @@ impl Link {
         self.pipe.send(&packet, open <= FEW);
         drop(packet);
         if self.is_gone() {
-            self.switch.fail(number);
+            self.switch.lost(number);
         }
         match timeout_at(until, told).await {
             Ok(Ok(answer)) => answer,

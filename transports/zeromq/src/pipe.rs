@@ -27,7 +27,7 @@ const SLICES: usize = 16;
 const FRAMES: usize = 4;
 
 /// What a peer may say before it said who it is.
-const EARLY: u64 = 64 << 10;
+pub(crate) const EARLY: u64 = 64 << 10;
 
 /// Why a connection is over.
 #[derive(Debug)]

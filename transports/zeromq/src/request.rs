@@ -117,7 +117,7 @@ impl Caller {
         let completed = matches!(inner.end, Some(End::Complete));
         wake(inner);
         // A call that is complete, or that the broker has ended, it does not know any longer.
-        if let Some(link) = self.handle.link_now().filter(|_| known && !over && !completed) {
+        if let Some(link) = self.handle.switch.link().filter(|_| known && !over && !completed) {
             link.tell(&Packet::new(kind::STOP, self.number, &StopHeader { gone: true }));
         }
     }

@@ -49,7 +49,7 @@ impl Hold for Held {
         let header = SettleHeader { delivery: self.delivery, outcome: line };
         let mut packet = Packet::new(kind::SETTLE, handle.switch.number(), &header);
         packet.body = body;
-        let told = handle.switch.settle(handle.link_now().as_ref(), self.delivery, packet);
+        let told = handle.switch.settle(self.delivery, packet);
         // Behind the settle: a drain that sees nothing in hand finds this under way.
         self.reader.let_go(self.delivery);
         Settling::waiting(async move {

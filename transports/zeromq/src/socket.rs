@@ -128,7 +128,11 @@ impl Listener {
     pub(crate) async fn bind(place: &Place) -> io::Result<Self> {
         match place {
             Place::Tcp(host, port) => {
-                let addresses = place.addresses(host, *port).await?;
+                let mut addresses = place.addresses(host, *port).await?;
+                if place.is_local() {
+                    // A name means what somebody's file of hosts says.
+                    addresses.retain(|address| address.ip().is_loopback());
+                }
                 TcpListener::bind(&addresses[..]).await.map(Self::Tcp)
             }
             Place::Ipc(path) => {
@@ -181,8 +185,9 @@ async fn clear(path: &Path) -> io::Result<()> {
         Err(_) => return Ok(()),
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already")),
-        Err(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        // One who is too busy to be reached is there as well.
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already")),
     }
 }
 

@@ -144,6 +144,12 @@ impl Subscription {
         match link.ask(packet, Operation::Subscribe, until).await {
             Ok(_) => {
                 let mut inner = self.inner();
+                if inner.end.is_some() {
+                    // It left while the broker was asked, and may have said so before.
+                    drop(inner);
+                    link.tell(&Packet::new(kind::STOP, self.number, &StopHeader { gone: true }));
+                    return Ok(());
+                }
                 inner.live = !link.is_gone();
                 if std::mem::replace(&mut inner.before, true) {
                     // What was published meanwhile nobody can count.
@@ -218,7 +224,7 @@ impl Subscription {
     /// Ends the stream after what is in its buffer.
     pub(crate) fn leave(&self, end: End) {
         self.end(end);
-        if let Some(link) = self.handle.link_now() {
+        if let Some(link) = self.handle.switch.link() {
             link.tell(&Packet::new(kind::STOP, self.number, &StopHeader { gone: true }));
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use polybus::UnixMillis;
-use polybus::figures::{QueueView, ServiceView, Told};
+use polybus::figures::{QueueView, ServiceView, Told, Unknown};
 
 use crate::session::desk::{figure, written};
 
@@ -66,7 +66,7 @@ pub(crate) fn of_service(service: &ServiceView, max_attempts: u32) -> [String; 8
 /// Whether a service's queue is there and consumed; `None` if the bus does not tell.
 pub(crate) fn state(queue: &QueueView) -> Option<&'static str> {
     match (&queue.info, queue.is_served()) {
-        (None, _) => Some("absent"),
+        (Err(Unknown::Absent), _) => Some("absent"),
         (_, Ok(true)) => Some("served"),
         (_, Ok(false)) => Some("unserved"),
         (_, Err(_)) => None,

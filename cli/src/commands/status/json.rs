@@ -59,7 +59,8 @@ fn of_queue(queue: &QueueView) -> Value {
     let mut all = Figures::default().with("queue", written(&queue.intake));
     let info = queue.info.clone().unwrap_or_default();
     let QueueInfo { ready, delayed, leased, dead, bytes, consumers, oldest, .. } = info;
-    let told = |value: Option<u64>| value.ok_or(Unknown::Untold);
+    let why = queue.info.as_ref().err().copied().unwrap_or(Unknown::Untold);
+    let told = |value: Option<u64>| value.ok_or(why);
     for (name, value) in [
         ("ready", ready),
         ("delayed", delayed),
@@ -73,7 +74,7 @@ fn of_queue(queue: &QueueView) -> Value {
     match (ready, oldest) {
         // Where nothing waits there is no oldest message, which is no lack of knowledge.
         (Some(0), None) => all = all.with("oldest", Value::Null),
-        _ => all.put("oldest", oldest.map(moment).ok_or(Unknown::Untold)),
+        _ => all.put("oldest", oldest.map(moment).ok_or(why)),
     }
     let rates = queue.rates;
     all.put("sent_per_second", rates.sent);
@@ -89,7 +90,7 @@ fn of_service(service: &ServiceView, max_attempts: u32) -> Value {
     let limit = service.job_limit.map(|limit| limit.as_secs_f64());
     let mut all = Figures::default().with("service", service.name.as_str());
     all = all.with("queue", service.queue.name.as_str());
-    all.put("state", state(queue).ok_or(Unknown::Untold));
+    all.put("state", state(queue).ok_or_else(|| queue.is_served().err().unwrap_or(Unknown::Untold)));
     all.put("backlog", queue.backlog());
     all.put("attempts", queue.attempts());
     all = all.with("max_attempts", max_attempts).with("jobs", service.jobs).with("job_seconds", limit);

@@ -115,7 +115,7 @@ fn value(queue: &QueueView, column: usize) -> Option<f64> {
         reason = "two queues that differ in the 53rd bit may change places"
     )]
     let count = |count: Option<u64>| count.map(|count| count as f64);
-    let info = queue.info.as_ref()?;
+    let info = queue.info.as_ref().ok()?;
     match column {
         1 => count(info.ready),
         2 => count(info.delayed),

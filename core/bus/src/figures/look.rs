@@ -6,6 +6,8 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use polybus_contract::{Admin, Error, Intake, Kind, Operation, QueueInfo, Result, Served};
 
+use super::{Told, Unknown};
+
 /// Queues that are asked for at the same time: a desk is not to feel that somebody looks.
 const AT_ONCE: usize = 16;
 
@@ -58,13 +60,26 @@ impl Look {
     /// The figures of one queue, if it was looked at and told them.
     #[must_use]
     pub fn info(&self, intake: &Intake) -> Option<&QueueInfo> {
-        self.queues.iter().find(|(found, _)| found == intake).and_then(|(_, told)| told.as_ref().ok())
+        self.told(intake).ok()
     }
 
-    /// The first of those that could not be looked at, other than by not being there.
+    /// The figures of one queue, or whether it is not there or was not shown.
+    pub(super) fn told(&self, intake: &Intake) -> Told<&QueueInfo> {
+        let (_, told) = self.queues.iter().find(|(found, _)| found == intake).ok_or(Unknown::Absent)?;
+        told.as_ref().map_err(|error| match error.kind() {
+            Kind::NotFound => Unknown::Absent,
+            _ => Unknown::Unseen,
+        })
+    }
+
+    /// Why nothing could be looked at: the first reason, other than that a queue is not there. `None` if at least one queue told
+    /// its figures.
     #[must_use]
     pub fn trouble(&self) -> Option<&Error> {
-        let errors = self.queues.iter().filter_map(|(_, told)| told.as_ref().err());
-        errors.into_iter().find(|error| error.kind() != Kind::NotFound)
+        if self.queues.iter().any(|(_, told)| told.is_ok()) {
+            return None;
+        }
+        let mut errors = self.queues.iter().filter_map(|(_, told)| told.as_ref().err());
+        errors.find(|error| error.kind() != Kind::NotFound)
     }
 }

@@ -12,8 +12,8 @@ use super::{Look, Rates, Told, Unknown, attempts, backlog, empties_in};
 pub struct QueueView {
     /// Which.
     pub intake: Intake,
-    /// Its figures in the later look; `None` if it could not be looked at.
-    pub info: Option<QueueInfo>,
+    /// Its figures in the later look; if there are none, whether it is not there or was not shown.
+    pub info: Told<QueueInfo>,
     /// How it moved between the looks.
     pub rates: Rates,
 }
@@ -34,7 +34,7 @@ pub struct ServiceView {
 pub struct Overview {
     /// The time between the looks; zero if there was one.
     pub apart: Duration,
-    /// The queues and groups that are there, in the order of the later look.
+    /// The queues and groups that are there, in the order of the later look; also those that were not shown.
     pub queues: Vec<QueueView>,
     /// The services, whether their queues are there or not.
     pub services: Vec<ServiceView>,
@@ -43,11 +43,11 @@ pub struct Overview {
 impl QueueView {
     /// What the looks show of one queue. Without an earlier one no rate is known.
     fn of(intake: &Intake, earlier: Option<&Look>, later: &Look) -> Self {
-        let info = later.info(intake).cloned();
+        let info = later.told(intake).cloned();
         let rates = match (&info, earlier) {
-            (None, _) => Rates::unknown(Unknown::Absent),
+            (Err(why), _) => Rates::unknown(*why),
             (_, None) => Rates::unknown(Unknown::OneLook),
-            (Some(info), Some(earlier)) => earlier.info(intake).map_or_else(
+            (Ok(info), Some(earlier)) => earlier.info(intake).map_or_else(
                 || Rates::unknown(Unknown::OneLook),
                 |before| Rates::between(before, info, later.at.duration_since(earlier.at)),
             ),
@@ -56,7 +56,7 @@ impl QueueView {
     }
 
     fn told<T>(&self, figure: impl FnOnce(&QueueInfo) -> Told<T>) -> Told<T> {
-        self.info.as_ref().ok_or(Unknown::Absent).and_then(figure)
+        self.info.as_ref().map_err(|why| *why).and_then(figure)
     }
 
     /// See [`backlog`].
@@ -111,8 +111,8 @@ impl Overview {
             queues: later
                 .queues
                 .iter()
-                .filter(|(_, told)| told.is_ok())
                 .map(|(intake, _)| view(intake))
+                .filter(|queue| queue.info != Err(Unknown::Absent))
                 .collect(),
             services: services.iter().map(service).collect(),
         }
@@ -185,14 +185,31 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_is_not_shown_hides_no_other() {
+        let [open, shut, none] = ["open", "shut", "none"].map(|name| Intake::Queue(Name::new(name).unwrap()));
+        let refused = |kind| polybus_contract::Error::new(kind, polybus_contract::Operation::Inspect);
+        let shown = vec![
+            (open, Ok(QueueInfo { ready: Some(1), ..QueueInfo::default() })),
+            (shut, Err(refused(Kind::Unauthorized))),
+            (none, Err(refused(Kind::NotFound))),
+        ];
+        let look = Look::new(std::time::Instant::now(), shown.clone());
+        assert!(look.trouble().is_none());
+        let told: Vec<_> = Overview::of(&[], None, &look).queues.iter().map(QueueView::backlog).collect();
+        assert_eq!(told, [Ok(1), Err(Unknown::Unseen)]);
+        let blind = Look::new(look.at, shown.into_iter().skip(1).collect());
+        assert_eq!(blind.trouble().unwrap().kind(), Kind::Unauthorized);
+    }
+
+    #[test]
     fn who_settles_is_there_though_the_bus_does_not_count_consumers() {
         let intake = Intake::Queue(Name::new("jobs").unwrap());
         let busy = Rates { settled: Ok(0.5), ..Rates::unknown(Unknown::Untold) };
-        let mut view = QueueView { intake, info: Some(QueueInfo::default()), rates: busy };
+        let mut view = QueueView { intake, info: Ok(QueueInfo::default()), rates: busy };
         assert_eq!(view.is_served(), Ok(true));
         view.rates.settled = Ok(0.0);
         assert_eq!(view.is_served(), Err(Unknown::Untold));
-        view.info = Some(QueueInfo { consumers: Some(0), ..QueueInfo::default() });
+        view.info = Ok(QueueInfo { consumers: Some(0), ..QueueInfo::default() });
         assert_eq!(view.is_served(), Ok(false));
     }
 }

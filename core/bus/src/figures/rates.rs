@@ -25,6 +25,8 @@ pub enum Unknown {
     Unequal,
     /// The queue is not there.
     Absent,
+    /// The bus did not show the queue: whoever looks may not, or it did not answer in time.
+    Unseen,
 }
 
 impl fmt::Display for Unknown {
@@ -40,6 +42,7 @@ impl fmt::Display for Unknown {
             Self::NoneSettled => "nothing was settled since the bus began to count",
             Self::Unequal => "the bus counts what was purged among what was settled",
             Self::Absent => "the queue is not there",
+            Self::Unseen => "the bus did not show the queue",
         })
     }
 }

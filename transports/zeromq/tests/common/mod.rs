@@ -88,12 +88,17 @@ pub(crate) struct Stranger {
 
 /// The greeting of ZMTP, and a READY of a DEALER.
 pub(crate) fn shake() -> Vec<u8> {
+    shake_as("DEALER")
+}
+
+/// The same of a socket of this type, which has six letters.
+pub(crate) fn shake_as(socket: &str) -> Vec<u8> {
     let mut bytes = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1];
     bytes.extend(b"NULL");
     bytes.resize(64, 0);
-    let ready = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x01a";
+    let ready = format!("\x05READY\x0bSocket-Type\0\0\0\x06{socket}\x08Identity\0\0\0\x01a");
     bytes.extend([4, u8::try_from(ready.len()).unwrap()]);
-    bytes.extend(ready);
+    bytes.extend(ready.as_bytes());
     bytes
 }
 
@@ -120,7 +125,11 @@ pub(crate) fn packet(kind: u8, number: u64, header: &Value) -> Vec<u8> {
 
 impl Stranger {
     pub(crate) async fn at(broker: &Broker) -> Self {
-        let stream = TcpStream::connect(address(broker)).await.unwrap();
+        Self::on(TcpStream::connect(address(broker)).await.unwrap())
+    }
+
+    /// At the other end of this stream.
+    pub(crate) fn on(stream: TcpStream) -> Self {
         let limits = Limits { frame: 4 << 20, message: 8 << 20, frames: 9 };
         Self { stream, decoder: Decoder::new(limits), buffer: bytes::BytesMut::new() }
     }
