@@ -8,6 +8,7 @@ mod accept;
 mod config;
 mod desk;
 mod feed;
+mod hello;
 mod identity;
 mod large;
 mod session;
