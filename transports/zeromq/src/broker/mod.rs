@@ -5,6 +5,7 @@
 //! its calls wait, what it does not read holds up nobody but itself, and in the end it is cut.
 
 mod accept;
+mod address;
 mod config;
 mod desk;
 mod feed;

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::address::Addresses;
 use super::config::BrokerConfig;
 use super::state::State;
 use crate::wire::verbs::InfoHeader;
@@ -43,8 +44,7 @@ pub(super) struct Shared {
     pub(super) profile: Profile,
     /// The instance of the bus inside, for addresses of replies.
     inner: Arc<str>,
-    /// In front of each reply address: those of an earlier run of the broker are nobody's.
-    epoch: String,
+    addresses: Addresses,
     clients: Mutex<FxHashMap<Client, Slot>>,
     sessions: AtomicU64,
     pub(super) closing: watch::Sender<bool>,
@@ -73,7 +73,7 @@ impl Shared {
             open,
             profile,
             inner: inner.instance,
-            epoch: uuid::Uuid::new_v4().simple().to_string()[..16].to_owned(),
+            addresses: Addresses::new(),
             clients: Mutex::default(),
             sessions: AtomicU64::new(0),
             closing: watch::Sender::new(false),
@@ -109,13 +109,12 @@ impl Shared {
 
     /// A reply address as clients see it.
     pub(super) fn address(&self, to: &ReplyTo) -> String {
-        format!("{}.{to}", self.epoch)
+        self.addresses.outside(&to.to_string())
     }
 
-    /// The address that a client means; one of an earlier run, or of nothing, is nobody's.
+    /// The address that a client means; one of an earlier run, or that was never given out, is nobody's.
     pub(super) fn reply_to(&self, address: &str) -> ReplyTo {
-        let own = address.strip_prefix(self.epoch.as_str()).and_then(|rest| rest.strip_prefix('.'));
-        ReplyTo::new(self.inner.clone(), own.unwrap_or("0"))
+        ReplyTo::new(self.inner.clone(), self.addresses.inside(address).unwrap_or("0"))
     }
 
     /// Takes the place of a client, and what is kept for it.

@@ -118,6 +118,11 @@ pub(crate) fn packet(kind: u8, number: u64, header: &Value) -> Vec<u8> {
     frames(&[&head, header.to_string().as_bytes()])
 }
 
+/// The header of a packet.
+pub(crate) fn header(packet: &Packet) -> Value {
+    if packet.header.is_empty() { Value::Null } else { serde_json::from_slice(&packet.header).unwrap() }
+}
+
 impl Stranger {
     pub(crate) async fn at(broker: &Broker) -> Self {
         let stream = TcpStream::connect(address(broker)).await.unwrap();
@@ -137,6 +142,33 @@ impl Stranger {
         let client = uuid::Uuid::new_v4().simple().to_string();
         self.say(&packet(kind::HELLO, 1, &json!({"client": client, "nonce": "n"}))).await;
         self.hears(kind::WELCOME).await;
+    }
+
+    /// One that says hello with this, and the welcome to it.
+    pub(crate) async fn with_hello(broker: &Broker, hello: &Value) -> (Self, Value) {
+        let mut stranger = Self::at(broker).await;
+        stranger.say(&shake()).await;
+        stranger.say(&packet(kind::HELLO, 1, hello)).await;
+        let welcome = stranger.hears(kind::WELCOME).await;
+        (stranger, header(&welcome))
+    }
+
+    /// Asks, and the answer: its kind and header.
+    pub(crate) async fn asks(&mut self, kind: u8, number: u64, asked: &Value) -> (u8, Value) {
+        self.say(&packet(kind, number, asked)).await;
+        loop {
+            let answer = self.hear().await.expect("the connection is over");
+            if answer.number == number && matches!(answer.kind, kind::OK | kind::ERROR) {
+                return (answer.kind, header(&answer));
+            }
+        }
+    }
+
+    /// Asks for what is to succeed.
+    pub(crate) async fn gets(&mut self, kind: u8, number: u64, asked: &Value) -> Value {
+        let (answer, header) = self.asks(kind, number, asked).await;
+        assert_eq!(answer, kind::OK, "{header}");
+        header
     }
 
     /// Says it as far as somebody listens.
