@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, SelectAll, StreamExt};
 use polybus_contract::{Error, Kind, Operation};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::feed::{Control, Fed, Feed, Spring};
@@ -80,6 +81,8 @@ pub(super) struct Session {
     /// What was read and waits, because there is too much under way.
     backlog: bool,
     blocked: bool,
+    /// Whether the client is read: while it is not, nothing can be heard of it.
+    reading: bool,
     said: Instant,
     /// The number of the farewell, once it was said.
     farewell: Option<u64>,
@@ -141,6 +144,7 @@ impl Session {
             lasting: 0,
             backlog: false,
             blocked: false,
+            reading: true,
             said: Instant::now(),
             farewell: None,
             keep,
@@ -169,10 +173,13 @@ impl Session {
                 return Ok(Ended::Farewell);
             }
             let room = self.pipe.waiting() < OUT;
+            self.reads(room && !self.backlog);
             tokio::select! {
+                // Nothing wakes for what was read already: there may be room for it because all was written just now.
+                () = yield_now(), if self.backlog && self.takes_calls() => self.read()?,
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.finish_calls(done)?,
                 Some(fed) = self.feeds.next(), if room && !self.feeds.is_empty() => self.flow(fed),
-                filled = self.inlet.fill(&self.pipe), if room && !self.backlog => {
+                filled = self.inlet.fill(&self.pipe), if self.reading => {
                     filled?;
                     self.read()?;
                 }
@@ -188,20 +195,26 @@ impl Session {
                 Some(give) = taken.recv() => return Ok(Ended::Taken(give)),
                 _ = closing.wait_for(|closing| *closing) => return Ok(Ended::Closing),
             }
-            if room && self.backlog {
-                self.read()?;
-            }
         }
     }
 
-    /// Whether there is room for another call.
+    /// Notes whether the client is read from now on. What it said before lies unread, so its silence counts from here.
+    fn reads(&mut self, reading: bool) {
+        if reading && !self.reading {
+            self.inlet.heard = Instant::now();
+        }
+        self.reading = reading;
+    }
+
+    /// Whether another call may begin.
     fn takes_calls(&self) -> bool {
-        self.calls.len() < CALLS && self.call_bytes < CALL_BYTES && self.pipe.waiting() < OUT
+        let room = self.calls.len() < CALLS && self.call_bytes < CALL_BYTES && self.pipe.waiting() < OUT;
+        room && self.farewell.is_none()
     }
 
     /// Does what was read, in its order.
     fn read(&mut self) -> Result<(), Broken> {
-        while self.takes_calls() && self.farewell.is_none() {
+        while self.takes_calls() {
             match self.inlet.next()? {
                 None => {
                     self.backlog = false;
@@ -334,7 +347,8 @@ impl Session {
     }
 
     fn tick(&mut self, heartbeat: Duration) -> Result<(), Broken> {
-        if self.inlet.heard.elapsed() > heartbeat * 3 {
+        // Who is not read is not silent; whether it reads is seen below.
+        if self.reading && self.inlet.heard.elapsed() > heartbeat * 3 {
             return Err(Broken::Silent);
         }
         if self.pipe.stuck() > STUCK {

@@ -181,6 +181,15 @@ impl Stranger {
         matches!(timeout(within, self.stream.write_all(bytes)).await, Ok(Ok(())))
     }
 
+    /// Reads so many bytes at most, if there are any, and keeps them for later.
+    pub(crate) async fn read_some(&mut self, most: usize) {
+        let mut some = vec![0; most];
+        if let Ok(read) = self.stream.try_read(&mut some) {
+            assert!(read > 0, "the connection is over");
+            self.buffer.extend_from_slice(&some[..read]);
+        }
+    }
+
     /// The next packet; `None`: the connection is over.
     pub(crate) async fn hear(&mut self) -> Option<Packet> {
         loop {
