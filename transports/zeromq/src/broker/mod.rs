@@ -9,6 +9,7 @@ mod address;
 mod config;
 mod desk;
 mod feed;
+mod hand;
 mod hello;
 mod identity;
 mod large;

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
 use super::feed::{Control, Feed};
+use super::hand::Hand;
 use super::identity::Rights;
 use super::large::Large;
 
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub(super) user: Option<Arc<str>>,
     pub(super) rights: Arc<Rights>,
     pub(super) deliveries: FxHashMap<u64, InHand>,
+    /// How much these are.
+    pub(super) hand: Arc<Hand>,
     last_delivery: u64,
     pub(super) large: Large,
     /// Streams of replies while there is no connection.
@@ -45,6 +48,7 @@ impl State {
             user,
             rights,
             deliveries: FxHashMap::default(),
+            hand: Arc::default(),
             last_delivery: 0,
             replies: Vec::new(),
         }
@@ -61,6 +65,7 @@ impl State {
         let term = term(delivery.terms());
         let until = term.and_then(|term| Instant::now().checked_add(term));
         let lease = delivery.lease();
+        self.hand.take(delivery.message().size());
         let in_hand = InHand { delivery, lease, stream, until, control };
         self.deliveries.insert(self.last_delivery, in_hand);
         (self.last_delivery, term)
@@ -70,6 +75,7 @@ impl State {
     pub(super) fn take(&mut self, number: u64) -> Option<Delivery> {
         let in_hand = self.deliveries.remove(&number)?;
         in_hand.control.let_go();
+        self.hand.give_back(in_hand.delivery.message().size());
         Some(in_hand.delivery)
     }
 

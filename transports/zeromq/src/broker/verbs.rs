@@ -27,6 +27,12 @@ const WINDOW: u32 = 64;
 /// Messages that wait for one subscriber at most, whatever it asks for.
 const BUFFER: u32 = 65_536;
 
+/// Deliveries in hand for one consumer at most, whatever credit it says.
+const CREDIT: u32 = 65_536;
+
+/// The longest lease, whatever is asked for: what is in the hands of somebody who is lost comes back in the end.
+const LEASE: Duration = Duration::from_hours(24);
+
 /// How long opening a stream may take.
 const OPEN: Duration = Duration::from_mins(1);
 
@@ -127,7 +133,11 @@ impl Session {
     fn declare(&mut self, packet: &Packet) -> Result<()> {
         let wrong = unreadable(Operation::Declare);
         let number = packet.number;
-        let topology = packet.read::<TopologyLine>().map_err(&wrong)?.topology().map_err(invalid_name)?;
+        let mut topology = packet.read::<TopologyLine>().map_err(&wrong)?.topology().map_err(invalid_name)?;
+        let of_groups = topology.groups.iter_mut().map(|group| &mut group.queue);
+        for queue in topology.queues.iter_mut().chain(of_groups) {
+            queue.lease = queue.lease.min(LEASE);
+        }
         let rights = &self.state.rights;
         for queue in &topology.queues {
             rights.check_any(&[Right::Send, Right::Serve], &queue.name, Operation::Declare)?;
@@ -191,21 +201,19 @@ impl Session {
         self.state.rights.at_intake(&from, Operation::Consume)?;
         let number = packet.number;
         let held = self.state.held_of(number);
-        let control = Control::new(header.credit, held);
+        let credit = header.credit.min(CREDIT);
+        let control = Control::new(credit, held);
         self.open_stream(number, &control, true, Operation::Consume)?;
         self.state.carry(number, &control);
         let options = ConsumeOptions::default()
-            .with_credit(header.credit)
-            .with_lease(header.lease_ms.map(Duration::from_millis))
+            .with_credit(credit)
+            .with_lease(header.lease_ms.map(|lease| Duration::from_millis(lease).min(LEASE)))
             .with_start(Start::Live(OPEN))
             .with_label(header.label);
-        let bus = self.state.bus.clone();
-        self.opening(
-            0,
-            number,
-            control,
-            async move { bus.consume(&from, options).await.map(Spring::Deliveries) },
-        );
+        let (bus, hand) = (self.state.bus.clone(), self.state.hand.clone());
+        self.opening(0, number, control, async move {
+            bus.consume(&from, options).await.map(|incoming| Spring::Deliveries(incoming, hand))
+        });
         Ok(())
     }
 
@@ -262,7 +270,7 @@ impl Session {
         // One that has ended meanwhile is no fault.
         if let Some((control, lasts)) = self.controls.get(&packet.number) {
             if *lasts {
-                control.set_credit(header.credit.max(1));
+                control.set_credit(header.credit.clamp(1, CREDIT));
             } else {
                 control.add_window(header.credit);
             }
