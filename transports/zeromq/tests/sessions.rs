@@ -199,3 +199,38 @@ async fn who_does_not_come_back_gives_back() {
     }
     drop(others);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_which_a_reply_may_be_lost_does_not_go_on() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    use serde_json::json;
+    let broker = broker("replies-lost").await;
+    let mut hello = json!({"client": uuid::Uuid::new_v4().simple().to_string(), "nonce": "n", "keep": true});
+    let (mut caller, _) = Stranger::with_hello(&broker, &hello).await;
+    caller.gets(kind::DECLARE, 2, &json!({"queues": [{"name": "jobs"}]})).await;
+    let many = json!({"to": {"queue": "jobs"}, "options": {"many": true}});
+    for number in [10, 11] {
+        caller.gets(kind::REQUEST, number, &many).await;
+    }
+    let mut worker = Stranger::welcome(&broker).await;
+    worker.say(&common::packet(kind::CONSUME, 2, &json!({"from": {"queue": "jobs"}, "credit": 2}))).await;
+    let first = header(&worker.hears(kind::DELIVERY).await);
+    let second = header(&worker.hears(kind::DELIVERY).await);
+    let to = first["message"]["reply_to"].clone();
+    for number in [3, 4] {
+        let reply = json!({"to": to, "options": {"index": number - 3, "last": false}});
+        worker.gets(kind::REPLY, number, &reply).await;
+    }
+    // It has seen the first one. Nobody knows of the second.
+    assert_eq!(caller.hears(kind::ANSWER).await.number, 10);
+    drop(caller);
+    hello["resume"] = json!(true);
+    hello["asking"] = json!([10, 11]);
+    let (mut caller, welcome) = Stranger::with_hello(&broker, &hello).await;
+    assert_eq!((&welcome["resumed"], &welcome["asking"]), (&json!(true), &json!([11])));
+    let reply = json!({"to": second["message"]["reply_to"]});
+    assert_eq!(worker.gets(kind::REPLY, 5, &reply).await["receipt"], "confirmed");
+    assert_eq!(caller.hears(kind::ANSWER).await.number, 11);
+    assert_eq!(worker.gets(kind::REPLY, 6, &json!({"to": to})).await["receipt"], "unclaimed");
+}

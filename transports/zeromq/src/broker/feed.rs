@@ -117,12 +117,20 @@ pub(super) struct Feed {
     pub(super) number: u64,
     pub(super) spring: Spring,
     pub(super) control: Arc<Control>,
+    /// Something of it was handed to the connection: nobody knows whether the client has it.
+    began: bool,
     ended: bool,
 }
 
 impl Feed {
     pub(super) const fn new(number: u64, spring: Spring, control: Arc<Control>) -> Self {
-        Self { number, spring, control, ended: false }
+        Self { number, spring, control, began: false, ended: false }
+    }
+
+    /// Whether it can go on over another connection of its client: it is a request, and no reply was lost on the way, since
+    /// there was none.
+    pub(super) const fn may_go_on(&self) -> bool {
+        matches!(self.spring, Spring::Replies(_)) && !self.began
     }
 
     /// Does what was wished; false: nothing is to flow now.
@@ -192,6 +200,7 @@ impl Stream for Feed {
                 fed(arrival, incoming, Fed::Reply)
             }
         };
+        own.began = true;
         match next {
             Fed::End(_) => own.ended = true,
             Fed::Delivery(_) => own.control.hold(),

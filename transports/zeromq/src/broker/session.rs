@@ -369,9 +369,10 @@ impl Session {
         client: Client,
         number: u64,
     ) -> Result<(), Broken> {
-        // Consumers and subscriptions end with the connection; a client that comes back makes them anew.
+        // Consumers and subscriptions end with the connection; a client that comes back makes them anew. A request of which
+        // a reply may be lost on the way ends too: its caller learns that the outcome is unknown.
         for feed in std::mem::take(&mut self.feeds) {
-            if matches!(feed.spring, Spring::Replies(_)) && self.controls.contains_key(&feed.number) {
+            if feed.may_go_on() && self.controls.contains_key(&feed.number) {
                 self.state.replies.push(feed);
             }
         }
