@@ -229,13 +229,8 @@ async fn what_somebody_else_said_is_of_no_use() {
     let broker = broker_with("hostile-replay", |config| config.with_identities(identities(file))).await;
     let alice = common::client(&format!("zmq://alice:0123456789abcdef@{}", common::address(&broker))).await;
     // What alice said, said again: the nonce of the broker is another one.
-    let challenge = |broker_nonce: &str| {
-        use hmac::{Hmac, KeyInit, Mac};
-        let text = format!("polybus zeromq 1 client\nalice\n{}\nn\n{broker_nonce}\n", "a".repeat(32));
-        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"0123456789abcdef").unwrap();
-        mac.update(text.as_bytes());
-        data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())
-    };
+    let challenge =
+        |broker_nonce: &str| common::proof("alice", "0123456789abcdef", &"a".repeat(32), broker_nonce);
     let mut proof = String::new();
     for (round, welcome) in [(0, true), (1, false)] {
         let mut stranger = Stranger::at(&broker).await;

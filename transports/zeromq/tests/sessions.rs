@@ -234,3 +234,50 @@ async fn a_request_of_which_a_reply_may_be_lost_does_not_go_on() {
     assert_eq!(caller.hears(kind::ANSWER).await.number, 11);
     assert_eq!(worker.gets(kind::REPLY, 6, &json!({"to": to})).await["receipt"], "unclaimed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_without_an_answer_is_counted() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    use serde_json::json;
+    let broker = broker_with("undelivered", |config| config.with_identities(identities(FILE))).await;
+    let mut sender = Stranger::user(&broker, "sender", "sender-0123456789").await;
+    let small =
+        json!({"queues": [{"name": "jobs", "bounds": {"messages": 1, "bytes": 1000, "drop_oldest": false}}]});
+    sender.gets(kind::DECLARE, 2, &small).await;
+    let jobs = json!({"to": {"queue": "jobs"}});
+    sender.gets(kind::PUBLISH, 3, &jobs).await;
+    // Full, no right to send there, no right to reply; and no name of a queue.
+    sender.say(&common::packet(kind::PUBLISH, 0, &jobs)).await;
+    sender.say(&common::packet(kind::PUBLISH, 0, &json!({"to": {"queue": "other"}}))).await;
+    sender.say(&common::packet(kind::REPLY, 0, &json!({"to": "whoever"}))).await;
+    sender.say(&common::packet(kind::PUBLISH, 0, &json!({"to": {"queue": "no name"}}))).await;
+    loop {
+        let packet = sender.hear().await.expect("the connection is over");
+        assert_ne!(packet.kind, kind::ERROR, "the number 0 is not answered");
+        if packet.kind == kind::INFO && header(&packet)["undelivered"] == 4 {
+            break;
+        }
+    }
+    let counts = broker.counts();
+    assert_eq!(
+        (counts.undelivered_full, counts.undelivered_unauthorized, counts.undelivered_other),
+        (1, 2, 1)
+    );
+    // With a number it is answered and not counted, and what others sent is not this one's.
+    assert_eq!(sender.asks(kind::PUBLISH, 4, &jobs).await.1["kind"], "full");
+    let mut other = Stranger::user(&broker, "worker", "worker-0123456789").await;
+    assert_eq!(header(&other.hears(kind::INFO).await)["undelivered"], 0);
+    assert_eq!(broker.counts().undelivered(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_to_nowhere_without_an_answer_is_counted() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    let broker = broker("nowhere").await;
+    let mut sender = Stranger::welcome(&broker).await;
+    sender.say(&common::packet(kind::PUBLISH, 0, &serde_json::json!({"to": {"queue": "nowhere"}}))).await;
+    while header(&sender.hears(kind::INFO).await)["undelivered"] != 1 {}
+    assert_eq!(broker.counts().undelivered_unroutable, 1);
+}

@@ -16,6 +16,7 @@ mod large;
 mod session;
 mod shared;
 mod state;
+mod undelivered;
 mod verbs;
 
 use std::fmt;
@@ -49,6 +50,23 @@ pub struct BrokerCounts {
     pub malformed: u64,
     /// Hellos with a user or proof that is wrong.
     pub unauthorized: u64,
+    /// Publishes and replies without an answer (number 0) that failed because a queue was full.
+    pub undelivered_full: u64,
+    /// The same, because nobody takes what is sent there.
+    pub undelivered_unroutable: u64,
+    /// The same, because the user may not do that.
+    pub undelivered_unauthorized: u64,
+    /// The same, for any other reason.
+    pub undelivered_other: u64,
+}
+
+impl BrokerCounts {
+    /// Publishes and replies without an answer that failed, for whatever reason. Each client is told its own.
+    #[must_use]
+    pub const fn undelivered(&self) -> u64 {
+        let refused = self.undelivered_full + self.undelivered_unroutable + self.undelivered_unauthorized;
+        refused + self.undelivered_other
+    }
 }
 
 /// A broker that runs. Dropped, it ends at once; see [`Broker::drain`] for an end in order.
@@ -113,12 +131,17 @@ impl Broker {
     pub fn counts(&self) -> BrokerCounts {
         let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         let shared = &self.shared;
+        let undelivered = &shared.undelivered;
         BrokerCounts {
             connections: of(&shared.connections),
             refused: of(&shared.refused),
             cut: of(&shared.cut),
             malformed: of(&shared.malformed),
             unauthorized: of(&shared.unauthorized),
+            undelivered_full: of(&undelivered.full),
+            undelivered_unroutable: of(&undelivered.unroutable),
+            undelivered_unauthorized: of(&undelivered.unauthorized),
+            undelivered_other: of(&undelivered.other),
         }
     }
 

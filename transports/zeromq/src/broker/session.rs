@@ -14,14 +14,15 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use super::feed::{Control, Fed, Feed, Spring};
+use super::feed::{Control, Fed, Feed};
 use super::hello::{attach, hello};
 use super::shared::{Client, Shared};
 use super::state::State;
+use super::undelivered::ToldHeader;
 use crate::pipe::{Broken, Inlet, Pipe, Said};
 use crate::wire::frame::{Packet, kind};
 use crate::wire::message::{MessageLine, ReplyLine};
-use crate::wire::verbs::{DeliveryHeader, EndHeader, GapHeader, TopicHeader};
+use crate::wire::verbs::{DeliveryHeader, EndHeader, GapHeader, InfoHeader, TopicHeader};
 use crate::wire::words::{ErrorLine, millis};
 use crate::zmtp;
 
@@ -62,6 +63,8 @@ pub(super) enum Done {
     Renewed(u64, Option<Duration>, Packet),
     /// Nobody wants to know.
     Nothing,
+    /// It failed, and nobody wants to know; it is counted.
+    Undelivered(Kind),
 }
 
 /// A call under way, and the bytes it holds.
@@ -81,9 +84,11 @@ pub(super) struct Session {
     /// What was read and waits, because there is too much under way.
     backlog: bool,
     blocked: bool,
-    /// Whether the client is read: while it is not, nothing can be heard of it.
-    reading: bool,
+    /// Since when the client is read; while it is not, nothing can be heard of it.
+    read_since: Option<Instant>,
     said: Instant,
+    /// How much of what could not be delivered the client was told.
+    told: u64,
     /// The number of the farewell, once it was said.
     farewell: Option<u64>,
     /// Whether the client will come back.
@@ -144,8 +149,9 @@ impl Session {
             lasting: 0,
             backlog: false,
             blocked: false,
-            reading: true,
+            read_since: None,
             said: Instant::now(),
+            told: 0,
             farewell: None,
             keep,
         }
@@ -179,7 +185,7 @@ impl Session {
                 () = yield_now(), if self.backlog && self.takes_calls() => self.read()?,
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.finish_calls(done)?,
                 Some(fed) = self.feeds.next(), if room && !self.feeds.is_empty() => self.flow(fed),
-                filled = self.inlet.fill(&self.pipe), if self.reading => {
+                filled = self.inlet.fill(&self.pipe), if self.read_since.is_some() => {
                     filled?;
                     self.read()?;
                 }
@@ -189,7 +195,7 @@ impl Session {
                 }
                 Ok(()) = info.changed() => {
                     let told = info.borrow_and_update().clone();
-                    self.pipe.put(&Packet::new(kind::INFO, 0, &told));
+                    self.inform(&told);
                 }
                 _ = ticks.tick() => self.tick(heartbeat)?,
                 Some(give) = taken.recv() => return Ok(Ended::Taken(give)),
@@ -200,10 +206,7 @@ impl Session {
 
     /// Notes whether the client is read from now on. What it said before lies unread, so its silence counts from here.
     fn reads(&mut self, reading: bool) {
-        if reading && !self.reading {
-            self.inlet.heard = Instant::now();
-        }
-        self.reading = reading;
+        self.read_since = self.read_since.filter(|_| reading).or_else(|| reading.then(Instant::now));
     }
 
     /// Whether another call may begin.
@@ -287,7 +290,20 @@ impl Session {
                 self.say(&packet);
             }
             Done::Nothing => {}
+            Done::Undelivered(kind) => self.undelivered(kind),
         }
+    }
+
+    /// Counts what failed without an answer; see [`Session::inform`].
+    pub(super) fn undelivered(&mut self, kind: Kind) {
+        self.shared.undelivered.count(kind);
+        self.state.undelivered += 1;
+    }
+
+    /// Says how the broker is, and how much it could not deliver for this client.
+    fn inform(&mut self, info: &InfoHeader) {
+        self.told = self.state.undelivered;
+        self.say(&Packet::new(kind::INFO, 0, &ToldHeader { info, undelivered: self.told }));
     }
 
     /// What has arrived by now, after this one.
@@ -348,7 +364,8 @@ impl Session {
 
     fn tick(&mut self, heartbeat: Duration) -> Result<(), Broken> {
         // Who is not read is not silent; whether it reads is seen below.
-        if self.reading && self.inlet.heard.elapsed() > heartbeat * 3 {
+        let silent = self.read_since.map(|since| since.max(self.inlet.heard).elapsed());
+        if silent.is_some_and(|silent| silent > heartbeat * 3) {
             return Err(Broken::Silent);
         }
         if self.pipe.stuck() > STUCK {
@@ -357,6 +374,10 @@ impl Session {
         if self.pipe.waiting() == 0 && self.said.elapsed() >= heartbeat {
             self.said = Instant::now();
             self.pipe.raw(&zmtp::ping(heartbeat * 3));
+        }
+        if self.told != self.state.undelivered && self.pipe.waiting() < OUT {
+            let info = self.shared.info.borrow().clone();
+            self.inform(&info);
         }
         self.state.forget_stale(MARGIN);
         Ok(())

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::address::Addresses;
 use super::config::BrokerConfig;
 use super::state::State;
+use super::undelivered::Undelivered;
 use crate::wire::verbs::InfoHeader;
 
 /// How often what clients are told of the broker is looked at.
@@ -55,6 +56,7 @@ pub(super) struct Shared {
     pub(super) cut: AtomicU64,
     pub(super) malformed: AtomicU64,
     pub(super) unauthorized: AtomicU64,
+    pub(super) undelivered: Undelivered,
 }
 
 impl Shared {
@@ -84,6 +86,7 @@ impl Shared {
             cut: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             unauthorized: AtomicU64::new(0),
+            undelivered: Undelivered::default(),
         });
         shared.look();
         shared

@@ -34,6 +34,8 @@ pub(super) struct State {
     /// How much these are.
     pub(super) hand: Arc<Hand>,
     last_delivery: u64,
+    /// What it sent without asking for an answer, and that failed.
+    pub(super) undelivered: u64,
     pub(super) large: Large,
     /// Streams of replies while there is no connection.
     pub(super) replies: Vec<Feed>,
@@ -50,6 +52,7 @@ impl State {
             deliveries: FxHashMap::default(),
             hand: Arc::default(),
             last_delivery: 0,
+            undelivered: 0,
             replies: Vec::new(),
         }
     }

@@ -45,6 +45,15 @@ pub(super) fn answer(number: u64, result: Result<Packet>) -> Packet {
     result.unwrap_or_else(|error| refusal(number, &error))
 }
 
+/// What a publish or a reply came to. With the number 0 nobody wants to know; what failed then is counted.
+fn sent(number: u64, result: Result<Packet>) -> Done {
+    match result {
+        Err(error) if number == 0 => Done::Undelivered(error.kind()),
+        Ok(_) if number == 0 => Done::Nothing,
+        result => Done::Answer(answer(number, result)),
+    }
+}
+
 impl Session {
     /// Does what a client says.
     pub(super) fn packet(&mut self, packet: Packet) {
@@ -71,6 +80,9 @@ impl Session {
         match begun {
             Err(error) if error.kind() == Kind::Protocol => {
                 self.malformed(number, error.detail().unwrap_or_default());
+            }
+            Err(error) if number == 0 && matches!(what, kind::PUBLISH | kind::REPLY) => {
+                self.undelivered(error.kind());
             }
             Err(error) => self.say(&refusal(number, &error)),
             Ok(()) => {}
@@ -103,8 +115,7 @@ impl Session {
             let receipt = bus.publish(&to, message, options).await;
             let said =
                 receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
-            // Number 0: nobody wants to know.
-            if number == 0 { Done::Nothing } else { Done::Answer(answer(number, said)) }
+            sent(number, said)
         });
         Ok(())
     }
@@ -125,7 +136,7 @@ impl Session {
             let receipt = bus.reply(&to, message, options).await;
             let said =
                 receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
-            if number == 0 { Done::Nothing } else { Done::Answer(answer(number, said)) }
+            sent(number, said)
         });
         Ok(())
     }

@@ -118,6 +118,15 @@ pub(crate) fn packet(kind: u8, number: u64, header: &Value) -> Vec<u8> {
     frames(&[&head, header.to_string().as_bytes()])
 }
 
+/// The proof of a client whose nonce is `n`.
+pub(crate) fn proof(user: &str, secret: &str, client: &str, broker_nonce: &str) -> String {
+    use hmac::{Hmac, KeyInit, Mac};
+    let text = format!("polybus zeromq 1 client\n{user}\n{client}\nn\n{broker_nonce}\n");
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())
+}
+
 /// The header of a packet.
 pub(crate) fn header(packet: &Packet) -> Value {
     if packet.header.is_empty() { Value::Null } else { serde_json::from_slice(&packet.header).unwrap() }
@@ -153,6 +162,19 @@ impl Stranger {
         (stranger, header(&welcome))
     }
 
+    /// One that proves who it is.
+    pub(crate) async fn user(broker: &Broker, user: &str, secret: &str) -> Self {
+        let mut stranger = Self::at(broker).await;
+        stranger.say(&shake()).await;
+        let greeting = header(&stranger.hears(kind::GREETING).await);
+        let client = uuid::Uuid::new_v4().simple().to_string();
+        let proof = proof(user, secret, &client, greeting["nonce"].as_str().unwrap());
+        let hello = json!({"client": client, "user": user, "nonce": "n", "proof": proof});
+        stranger.say(&packet(kind::HELLO, 1, &hello)).await;
+        stranger.hears(kind::WELCOME).await;
+        stranger
+    }
+
     /// Asks, and the answer: its kind and header.
     pub(crate) async fn asks(&mut self, kind: u8, number: u64, asked: &Value) -> (u8, Value) {
         self.say(&packet(kind, number, asked)).await;
@@ -182,7 +204,7 @@ impl Stranger {
     }
 
     /// Reads so many bytes at most, if there are any, and keeps them for later.
-    pub(crate) async fn read_some(&mut self, most: usize) {
+    pub(crate) fn read_some(&mut self, most: usize) {
         let mut some = vec![0; most];
         if let Ok(read) = self.stream.try_read(&mut some) {
             assert!(read > 0, "the connection is over");
