@@ -90,3 +90,18 @@ async fn a_lease_is_bounded() {
         assert_eq!(delivery["lease_ms"], DAY, "{queue}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_failed_are_not_in_the_way_of_others() {
+    let broker = broker("hands-parts").await;
+    let (mut writer, mut other) = (Stranger::welcome(&broker).await, Stranger::welcome(&broker).await);
+    for round in 0..70 {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let create = json!({"op": "create", "id": id, "live_ms": 60_000});
+        writer.gets(kind::PARTS, 10 + round * 2, &create).await;
+        other.gets(kind::PARTS, 10 + round, &json!({"op": "remove", "id": id})).await;
+        let put = json!({"op": "put", "id": id, "index": 0, "sha256": "00".repeat(32)});
+        let (answer, error) = writer.asks(kind::PARTS, 11 + round * 2, &put).await;
+        assert_eq!((answer, &error["kind"]), (kind::ERROR, &json!("not_found")));
+    }
+}

@@ -139,7 +139,7 @@ pub(super) async fn attach(
             state
         }
         None => match shared.handle() {
-            Ok(bus) => Box::new(State::new(bus, user, rights)),
+            Ok(bus) => Box::new(State::new(bus, user, rights, shared.abandoned.clone())),
             Err(error) => {
                 pipe.put(&refusal(answer_to, &error));
                 return Err(pipe.finish(HELLO).await);

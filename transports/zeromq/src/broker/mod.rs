@@ -17,6 +17,7 @@ mod session;
 mod shared;
 mod state;
 mod undelivered;
+mod uploads;
 mod verbs;
 
 use std::fmt;
@@ -58,6 +59,8 @@ pub struct BrokerCounts {
     pub undelivered_unauthorized: u64,
     /// The same, for any other reason.
     pub undelivered_other: u64,
+    /// Large bodies that were begun and ended because no part came for too long.
+    pub abandoned: u64,
 }
 
 impl BrokerCounts {
@@ -142,6 +145,7 @@ impl Broker {
             undelivered_unroutable: of(&undelivered.unroutable),
             undelivered_unauthorized: of(&undelivered.unauthorized),
             undelivered_other: of(&undelivered.other),
+            abandoned: of(&shared.abandoned),
         }
     }
 

@@ -380,6 +380,7 @@ impl Session {
             self.inform(&info);
         }
         self.state.forget_stale(MARGIN);
+        self.state.large.forget_idle();
         Ok(())
     }
 

@@ -57,6 +57,7 @@ pub(super) struct Shared {
     pub(super) malformed: AtomicU64,
     pub(super) unauthorized: AtomicU64,
     pub(super) undelivered: Undelivered,
+    pub(super) abandoned: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -87,6 +88,7 @@ impl Shared {
             malformed: AtomicU64::new(0),
             unauthorized: AtomicU64::new(0),
             undelivered: Undelivered::default(),
+            abandoned: Arc::default(),
         });
         shared.look();
         shared

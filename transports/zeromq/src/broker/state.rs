@@ -1,6 +1,7 @@
 //! What one client has at the broker, which outlives its connection for a while.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use polybus_contract::{Checked, Delivery, Lease, LeaseTerms, Outcome, Transport};
@@ -42,10 +43,15 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(bus: Arc<dyn Transport>, user: Option<Arc<str>>, rights: Arc<Rights>) -> Self {
+    pub(super) fn new(
+        bus: Arc<dyn Transport>,
+        user: Option<Arc<str>>,
+        rights: Arc<Rights>,
+        abandoned: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             checked: Arc::new(Checked::new(bus.clone())),
-            large: Large::new(bus.parts()),
+            large: Large::new(bus.parts(), abandoned),
             bus,
             user,
             rights,
