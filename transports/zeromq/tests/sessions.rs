@@ -281,3 +281,48 @@ async fn what_is_sent_to_nowhere_without_an_answer_is_counted() {
     while header(&sender.hears(kind::INFO).await)["undelivered"] != 1 {}
     assert_eq!(broker.counts().undelivered_unroutable, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_clients_are_kept_than_may_be_connected() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    use serde_json::json;
+    let few = |config: BrokerConfig| config.with_max_clients(3).with_resume(Duration::from_hours(1));
+    let broker = broker_with("many-away", few).await;
+    let gone = async || {
+        while broker.counts().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    broker.bus().declare(&Topology::new().queue(Queue::new(name("jobs")))).await.unwrap();
+    let client = |number: u8| json!({"client": format!("{number:032x}"), "nonce": "n", "keep": true});
+    for number in 0..5 {
+        broker
+            .bus()
+            .publish(&Target::Queue(name("jobs")), Message::new("x"), PublishOptions::default())
+            .await
+            .unwrap();
+        let (mut stranger, _) = Stranger::with_hello(&broker, &client(number)).await;
+        stranger
+            .say(&common::packet(
+                kind::CONSUME,
+                2,
+                &json!({"from": {"queue": "jobs"}, "lease_ms": 3_600_000}),
+            ))
+            .await;
+        let delivery = header(&stranger.hears(kind::DELIVERY).await);
+        assert_eq!(delivery["attempt"], if number < 4 { 1 } else { 2 }, "{number}: {delivery}");
+        drop(stranger);
+        timeout(WITHIN, gone()).await.expect("it is still connected");
+    }
+    // The fourth and the fifth that went had the two before them forgotten.
+    assert_eq!(broker.counts().forgotten, 2);
+    for (number, resumed) in [(0, false), (1, false), (2, true), (3, true), (4, true)] {
+        let mut hello = client(number);
+        (hello["resume"], hello["keep"]) = (json!(true), json!(false));
+        let (stranger, welcome) = Stranger::with_hello(&broker, &hello).await;
+        assert_eq!(welcome["resumed"], resumed, "{number}");
+        drop(stranger);
+        timeout(WITHIN, gone()).await.expect("it is still connected");
+    }
+}

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use polybus_contract::{Error, Kind, Operation};
 use tokio::time::{Instant, timeout_at};
 
+use super::clients::{Client, Takeover};
 use super::identity::Rights;
 use super::session::{HELLO, Session, malformed, refusal};
-use super::shared::{Client, Shared, Takeover};
+use super::shared::Shared;
 use super::state::State;
 use crate::pipe::{Broken, Inlet, Pipe, Said, limits};
 use crate::wire::frame::{Packet, VERSION, kind};
@@ -141,6 +142,7 @@ pub(super) async fn attach(
         None => match shared.handle() {
             Ok(bus) => Box::new(State::new(bus, user, rights, shared.abandoned.clone())),
             Err(error) => {
+                shared.forget(&client, number);
                 pipe.put(&refusal(answer_to, &error));
                 return Err(pipe.finish(HELLO).await);
             }

@@ -6,6 +6,7 @@
 
 mod accept;
 mod address;
+mod clients;
 mod config;
 mod desk;
 mod feed;
@@ -61,6 +62,8 @@ pub struct BrokerCounts {
     pub undelivered_other: u64,
     /// Large bodies that were begun and ended because no part came for too long.
     pub abandoned: u64,
+    /// Clients that were away and forgotten before their time, because too many were.
+    pub forgotten: u64,
 }
 
 impl BrokerCounts {
@@ -146,6 +149,7 @@ impl Broker {
             undelivered_unauthorized: of(&undelivered.unauthorized),
             undelivered_other: of(&undelivered.other),
             abandoned: of(&shared.abandoned),
+            forgotten: of(&shared.forgotten),
         }
     }
 
@@ -176,5 +180,36 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.shared.closing.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use polybus_embedded::Embedded;
+
+    use super::*;
+    use crate::ZeroMq;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_gets_no_handle_leaves_nothing() {
+        let opened = AtomicUsize::new(0);
+        let open = move || {
+            if opened.fetch_add(1, Ordering::Relaxed) > 0 {
+                return Err(Error::new(Kind::Full, Operation::Connect));
+            }
+            Ok(Arc::new(Embedded::from_url("embedded:no-handle")?) as Arc<dyn Transport>)
+        };
+        let place = Place::from_url("zmq://127.0.0.1:0").unwrap();
+        let broker = Broker::start(BrokerConfig::new(vec![place]), open).await.unwrap();
+        let client = ZeroMq::from_url(&broker.places()[0].to_string()).unwrap();
+        let refused = client.connect(Duration::from_millis(500)).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Full);
+        client.drain(Duration::ZERO).await;
+        while broker.counts().connections > 0 {
+            broker.shared.left.notified().await;
+        }
+        assert_eq!(broker.shared.clients().len(), (0, 0));
     }
 }

@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use super::clients::Client;
 use super::feed::{Control, Fed, Feed};
 use super::hello::{attach, hello};
-use super::shared::{Client, Shared};
+use super::shared::Shared;
 use super::state::State;
 use super::undelivered::ToldHeader;
 use crate::pipe::{Broken, Inlet, Pipe, Said};

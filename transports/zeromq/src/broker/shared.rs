@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polybus_contract::{Link, Profile, ReplyTo, Result, Transport};
-use rustc_hash::FxHashMap;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::address::Addresses;
+use super::clients::{Client, Clients, Slot, Takeover};
 use super::config::BrokerConfig;
 use super::state::State;
 use super::undelivered::Undelivered;
@@ -26,17 +26,6 @@ const SENDER: u64 = 128;
 
 type Open = Box<dyn Fn() -> Result<Arc<dyn Transport>> + Send + Sync>;
 
-/// Where somebody who comes back finds what is his.
-pub(super) type Takeover = mpsc::Sender<oneshot::Sender<Box<State>>>;
-
-/// A client, with whom it proved to be.
-pub(super) type Client = (Option<Arc<str>>, Arc<str>);
-
-enum Slot {
-    Attached(u64, Takeover),
-    Detached(u64, Box<State>),
-}
-
 pub(super) struct Shared {
     pub(super) config: BrokerConfig,
     pub(super) bus: Arc<dyn Transport>,
@@ -46,7 +35,7 @@ pub(super) struct Shared {
     /// The instance of the bus inside, for addresses of replies.
     inner: Arc<str>,
     addresses: Addresses,
-    clients: Mutex<FxHashMap<Client, Slot>>,
+    clients: Mutex<Clients>,
     sessions: AtomicU64,
     pub(super) closing: watch::Sender<bool>,
     pub(super) left: Notify,
@@ -58,6 +47,7 @@ pub(super) struct Shared {
     pub(super) unauthorized: AtomicU64,
     pub(super) undelivered: Undelivered,
     pub(super) abandoned: Arc<AtomicU64>,
+    pub(super) forgotten: AtomicU64,
 }
 
 impl Shared {
@@ -89,6 +79,7 @@ impl Shared {
             unauthorized: AtomicU64::new(0),
             undelivered: Undelivered::default(),
             abandoned: Arc::default(),
+            forgotten: AtomicU64::new(0),
         });
         shared.look();
         shared
@@ -98,7 +89,7 @@ impl Shared {
         (self.open)()
     }
 
-    fn clients(&self) -> MutexGuard<'_, FxHashMap<Client, Slot>> {
+    pub(super) fn clients(&self) -> MutexGuard<'_, Clients> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,10 +116,10 @@ impl Shared {
     /// Takes the place of a client, and what is kept for it.
     pub(super) async fn attach(&self, client: &Client, takeover: Takeover) -> (u64, Option<Box<State>>) {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let before = self.clients().insert(client.clone(), Slot::Attached(session, takeover));
+        let before = self.clients().attach(client, session, takeover);
         let state = match before {
             None => None,
-            Some(Slot::Detached(_, state)) => Some(state),
+            Some(Slot::Detached(_, _, state)) => Some(state),
             Some(Slot::Attached(_, old)) => {
                 let (give, get) = oneshot::channel();
                 // An old connection that does not answer has ended by itself, or will.
@@ -139,35 +130,28 @@ impl Shared {
         (session, state)
     }
 
-    /// Keeps what a client has in hand, for it to come back.
-    pub(super) fn detach(self: &Arc<Self>, client: Client, session: u64, state: Box<State>) {
-        let mut clients = self.clients();
-        let is_own = matches!(clients.get(&client), Some(Slot::Attached(of, _)) if *of == session);
-        if !is_own || *self.closing.borrow() {
-            drop(clients);
+    /// Keeps what a client has in hand, for it to come back. No more are kept than may be connected: beyond that who is away
+    /// for longest is counted and forgotten, as if its time had passed.
+    pub(super) fn detach(&self, client: Client, session: u64, state: Box<State>) {
+        if *self.closing.borrow() {
             return;
         }
-        clients.insert(client.clone(), Slot::Detached(session, state));
-        drop(clients);
-        let (shared, keep) = (Arc::downgrade(self), self.config.resume);
-        tokio::spawn(async move {
-            sleep(keep).await;
-            if let Some(shared) = shared.upgrade() {
-                shared.forget(&client, session);
-            }
-        });
+        let gone = self.clients().detach(client, session, state, self.config.max_clients);
+        // What somebody held is given back without the lock, here and below.
+        if matches!(gone, Ok(Some(_))) {
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The client is gone, and what it had in hand goes back.
     pub(super) fn forget(&self, client: &Client, session: u64) {
-        let mut clients = self.clients();
-        let is_own = |slot: &Slot| match slot {
-            Slot::Attached(of, _) | Slot::Detached(of, _) => *of == session,
-        };
-        let gone = if clients.get(client).is_some_and(is_own) { clients.remove(client) } else { None };
-        drop(clients);
-        // What it held is given back without the lock.
+        let gone = self.clients().remove(client, session);
         drop(gone);
+    }
+
+    fn forget_late(&self) {
+        let late = self.clients().remove_late(self.config.resume);
+        drop(late);
     }
 
     pub(super) fn forget_all(&self) {
@@ -198,13 +182,14 @@ impl Shared {
         });
     }
 
-    /// Keeps what clients are told up to date.
+    /// Keeps what clients are told up to date, and forgets those who do not come back.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.look();
+            self.forget_late();
         }
     }
 }
