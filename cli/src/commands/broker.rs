@@ -126,11 +126,11 @@ fn serve(_called: &Called, options: &Options, notices: &Notices) -> Outcome {
 
 /// What it had to do with strangers.
 fn happened(counts: &BrokerCounts) -> String {
-    let BrokerCounts { refused, cut, malformed, unauthorized, .. } = counts;
+    let BrokerCounts { refused, cut, malformed, unauthorized, abandoned, forgotten, .. } = counts;
     let undelivered = counts.undelivered();
     format!(
-        "connections refused={refused} cut={cut} unauthorized={unauthorized}, packets malformed={malformed}, messages \
-         undelivered={undelivered}"
+        "connections refused={refused} cut={cut} unauthorized={unauthorized}, clients forgotten={forgotten}, packets \
+         malformed={malformed}, messages undelivered={undelivered}, large bodies abandoned={abandoned}"
     )
 }
 
