@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
-use polybus::broker::{self, Broker, BrokerConfig, Identities, Place};
+use polybus::broker::{self, Broker, BrokerConfig, BrokerCounts, Identities, Place};
 use polybus::log::Level;
 use polybus::{DrainReport, Shutdown, exit};
 
@@ -115,12 +115,33 @@ fn serve(_called: &Called, options: &Options, notices: &Notices) -> Outcome {
             // The second signal: it ends now, and what is not in the journal is not there.
             () = shutdown.aborting() => return Err(Failure::Ended(exit::TERMINATED)),
         };
-        notices.progress(|| {
-            let (refused, cut, malformed) = (counts.refused, counts.cut, counts.malformed);
-            format!("{report}; connections refused={refused} cut={cut}, packets malformed={malformed}")
-        });
+        notices.progress(|| report.to_string());
+        notices.progress(|| happened(&counts));
+        if counts.undelivered() > 0 {
+            notices.warning(&lost(&counts));
+        }
         end(&report)
     })
+}
+
+/// What it had to do with strangers.
+fn happened(counts: &BrokerCounts) -> String {
+    let BrokerCounts { refused, cut, malformed, unauthorized, abandoned, forgotten, .. } = counts;
+    let undelivered = counts.undelivered();
+    format!(
+        "connections refused={refused} cut={cut} unauthorized={unauthorized}, clients forgotten={forgotten}, packets \
+         malformed={malformed}, messages undelivered={undelivered}, large bodies abandoned={abandoned}"
+    )
+}
+
+/// What clients sent without asking what became of it, and that was lost.
+fn lost(counts: &BrokerCounts) -> String {
+    let BrokerCounts { undelivered_full, undelivered_unroutable, .. } = counts;
+    let BrokerCounts { undelivered_unauthorized, undelivered_other, .. } = counts;
+    format!(
+        "messages sent without asking for an answer were not delivered: full={undelivered_full} \
+         unroutable={undelivered_unroutable} unauthorized={undelivered_unauthorized} other={undelivered_other}"
+    )
 }
 
 fn end(report: &DrainReport) -> Outcome {

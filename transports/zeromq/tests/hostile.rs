@@ -229,13 +229,8 @@ async fn what_somebody_else_said_is_of_no_use() {
     let broker = broker_with("hostile-replay", |config| config.with_identities(identities(file))).await;
     let alice = common::client(&format!("zmq://alice:0123456789abcdef@{}", common::address(&broker))).await;
     // What alice said, said again: the nonce of the broker is another one.
-    let challenge = |broker_nonce: &str| {
-        use hmac::{Hmac, KeyInit, Mac};
-        let text = format!("polybus zeromq 1 client\nalice\n{}\nn\n{broker_nonce}\n", "a".repeat(32));
-        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"0123456789abcdef").unwrap();
-        mac.update(text.as_bytes());
-        data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())
-    };
+    let challenge =
+        |broker_nonce: &str| common::proof("alice", "0123456789abcdef", &"a".repeat(32), broker_nonce);
     let mut proof = String::new();
     for (round, welcome) in [(0, true), (1, false)] {
         let mut stranger = Stranger::at(&broker).await;
@@ -262,4 +257,34 @@ async fn what_somebody_else_said_is_of_no_use() {
     // Whoever says that he is alice does not take her place.
     assert!(alice.connect(common::WITHIN).await.is_ok());
     assert_eq!(broker.counts().unauthorized, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_replies_to_what_he_was_not_asked() {
+    let _alone = ALONE.lock().await;
+    let broker = broker("hostile-replies").await;
+    let mut worker = Stranger::welcome(&broker).await;
+    worker.gets(kind::DECLARE, 2, &json!({"queues": [{"name": "own"}, {"name": "of-others"}]})).await;
+    worker.gets(kind::CONSUME, 3, &json!({"from": {"queue": "own"}})).await;
+    // Callers before and after the one that asks the worker, of whom it knows nothing.
+    let mut caller = Stranger::welcome(&broker).await;
+    for (number, queue) in [(2, "of-others"), (3, "own"), (4, "of-others")] {
+        caller.gets(kind::REQUEST, number, &json!({"to": {"queue": queue}})).await;
+    }
+    let asked = common::header(&worker.hears(kind::DELIVERY).await);
+    let address = asked["message"]["reply_to"].as_str().unwrap();
+    let parts: Vec<_> = address.split('.').collect();
+    let own: u64 = parts[1].parse().unwrap();
+    let others = (own.saturating_sub(20)..own + 20).filter(|other| *other != own);
+    for (number, other) in others.enumerate() {
+        let mut forged = parts.clone();
+        let other = other.to_string();
+        forged[1] = &other;
+        let reply = json!({"to": forged.join(".")});
+        let receipt = worker.gets(kind::REPLY, 10 + number as u64, &reply).await;
+        assert_eq!(receipt["receipt"], "unclaimed", "{forged:?} of {address}");
+    }
+    let receipt = worker.gets(kind::REPLY, 9, &json!({"to": address})).await;
+    assert_eq!(receipt["receipt"], "confirmed");
+    assert_eq!(caller.hears(kind::ANSWER).await.number, 3);
 }

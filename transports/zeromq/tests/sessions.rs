@@ -199,3 +199,130 @@ async fn who_does_not_come_back_gives_back() {
     }
     drop(others);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_which_a_reply_may_be_lost_does_not_go_on() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    use serde_json::json;
+    let broker = broker("replies-lost").await;
+    let mut hello = json!({"client": uuid::Uuid::new_v4().simple().to_string(), "nonce": "n", "keep": true});
+    let (mut caller, _) = Stranger::with_hello(&broker, &hello).await;
+    caller.gets(kind::DECLARE, 2, &json!({"queues": [{"name": "jobs"}]})).await;
+    let many = json!({"to": {"queue": "jobs"}, "options": {"many": true}});
+    for number in [10, 11] {
+        caller.gets(kind::REQUEST, number, &many).await;
+    }
+    let mut worker = Stranger::welcome(&broker).await;
+    worker.say(&common::packet(kind::CONSUME, 2, &json!({"from": {"queue": "jobs"}, "credit": 2}))).await;
+    let first = header(&worker.hears(kind::DELIVERY).await);
+    let second = header(&worker.hears(kind::DELIVERY).await);
+    let to = first["message"]["reply_to"].clone();
+    for number in [3, 4] {
+        let reply = json!({"to": to, "options": {"index": number - 3, "last": false}});
+        worker.gets(kind::REPLY, number, &reply).await;
+    }
+    // It has seen the first one. Nobody knows of the second.
+    assert_eq!(caller.hears(kind::ANSWER).await.number, 10);
+    drop(caller);
+    hello["resume"] = json!(true);
+    hello["asking"] = json!([10, 11]);
+    let (mut caller, welcome) = Stranger::with_hello(&broker, &hello).await;
+    assert_eq!((&welcome["resumed"], &welcome["asking"]), (&json!(true), &json!([11])));
+    let reply = json!({"to": second["message"]["reply_to"]});
+    assert_eq!(worker.gets(kind::REPLY, 5, &reply).await["receipt"], "confirmed");
+    assert_eq!(caller.hears(kind::ANSWER).await.number, 11);
+    assert_eq!(worker.gets(kind::REPLY, 6, &json!({"to": to})).await["receipt"], "unclaimed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_without_an_answer_is_counted() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    use serde_json::json;
+    let broker = broker_with("undelivered", |config| config.with_identities(identities(FILE))).await;
+    let mut sender = Stranger::user(&broker, "sender", "sender-0123456789").await;
+    let small =
+        json!({"queues": [{"name": "jobs", "bounds": {"messages": 1, "bytes": 1000, "drop_oldest": false}}]});
+    sender.gets(kind::DECLARE, 2, &small).await;
+    let jobs = json!({"to": {"queue": "jobs"}});
+    sender.gets(kind::PUBLISH, 3, &jobs).await;
+    // Full, no right to send there, no right to reply; and no name of a queue.
+    sender.say(&common::packet(kind::PUBLISH, 0, &jobs)).await;
+    sender.say(&common::packet(kind::PUBLISH, 0, &json!({"to": {"queue": "other"}}))).await;
+    sender.say(&common::packet(kind::REPLY, 0, &json!({"to": "whoever"}))).await;
+    sender.say(&common::packet(kind::PUBLISH, 0, &json!({"to": {"queue": "no name"}}))).await;
+    loop {
+        let packet = sender.hear().await.expect("the connection is over");
+        assert_ne!(packet.kind, kind::ERROR, "the number 0 is not answered");
+        if packet.kind == kind::INFO && header(&packet)["undelivered"] == 4 {
+            break;
+        }
+    }
+    let counts = broker.counts();
+    assert_eq!(
+        (counts.undelivered_full, counts.undelivered_unauthorized, counts.undelivered_other),
+        (1, 2, 1)
+    );
+    // With a number it is answered and not counted, and what others sent is not this one's.
+    assert_eq!(sender.asks(kind::PUBLISH, 4, &jobs).await.1["kind"], "full");
+    let mut other = Stranger::user(&broker, "worker", "worker-0123456789").await;
+    assert_eq!(header(&other.hears(kind::INFO).await)["undelivered"], 0);
+    assert_eq!(broker.counts().undelivered(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_to_nowhere_without_an_answer_is_counted() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    let broker = broker("nowhere").await;
+    let mut sender = Stranger::welcome(&broker).await;
+    sender.say(&common::packet(kind::PUBLISH, 0, &serde_json::json!({"to": {"queue": "nowhere"}}))).await;
+    while header(&sender.hears(kind::INFO).await)["undelivered"] != 1 {}
+    assert_eq!(broker.counts().undelivered_unroutable, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_clients_are_kept_than_may_be_connected() {
+    use common::{Stranger, header};
+    use polybus_zeromq::wire::frame::kind;
+    use serde_json::json;
+    let few = |config: BrokerConfig| config.with_max_clients(3).with_resume(Duration::from_hours(1));
+    let broker = broker_with("many-away", few).await;
+    let gone = async || {
+        while broker.counts().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    broker.bus().declare(&Topology::new().queue(Queue::new(name("jobs")))).await.unwrap();
+    let client = |number: u8| json!({"client": format!("{number:032x}"), "nonce": "n", "keep": true});
+    for number in 0..5 {
+        broker
+            .bus()
+            .publish(&Target::Queue(name("jobs")), Message::new("x"), PublishOptions::default())
+            .await
+            .unwrap();
+        let (mut stranger, _) = Stranger::with_hello(&broker, &client(number)).await;
+        stranger
+            .say(&common::packet(
+                kind::CONSUME,
+                2,
+                &json!({"from": {"queue": "jobs"}, "lease_ms": 3_600_000}),
+            ))
+            .await;
+        let delivery = header(&stranger.hears(kind::DELIVERY).await);
+        assert_eq!(delivery["attempt"], if number < 4 { 1 } else { 2 }, "{number}: {delivery}");
+        drop(stranger);
+        timeout(WITHIN, gone()).await.expect("it is still connected");
+    }
+    // The fourth and the fifth that went had the two before them forgotten.
+    assert_eq!(broker.counts().forgotten, 2);
+    for (number, resumed) in [(0, false), (1, false), (2, true), (3, true), (4, true)] {
+        let mut hello = client(number);
+        (hello["resume"], hello["keep"]) = (json!(true), json!(false));
+        let (stranger, welcome) = Stranger::with_hello(&broker, &hello).await;
+        assert_eq!(welcome["resumed"], resumed, "{number}");
+        drop(stranger);
+        timeout(WITHIN, gone()).await.expect("it is still connected");
+    }
+}

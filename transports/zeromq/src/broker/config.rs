@@ -19,9 +19,9 @@ pub struct BrokerConfig {
     pub identities: Option<Identities>,
     /// How often something is said at least; who is silent for three times as long is gone. Default 2 s.
     pub heartbeat: Duration,
-    /// Connections at most. Default 1,024.
+    /// Connections at most, and so many clients that are away are kept. Default 1,024.
     pub max_clients: usize,
-    /// How long what a client has in hand is kept for it to come back. Default 30 s.
+    /// How long what a client has in hand is kept for it to come back, unless too many are away. Default 30 s.
     pub resume: Duration,
     /// How long opening the bus may take. Default 60 s.
     pub open_within: Duration,

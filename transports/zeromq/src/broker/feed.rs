@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Waker, ready};
 use futures_util::Stream;
 use polybus_contract::{Arrival, Delivery, End, Gap, Incoming, Message, Reply};
 
+use super::hand::Hand;
+
 /// Something that arrived for a stream of the client.
 #[derive(Debug)]
 pub(super) enum Fed {
@@ -20,7 +22,8 @@ pub(super) enum Fed {
 /// Where it comes from.
 #[derive(Debug)]
 pub(super) enum Spring {
-    Deliveries(Incoming<Delivery>),
+    /// No more of them than the client may have in hand.
+    Deliveries(Incoming<Delivery>, Arc<Hand>),
     Messages(Incoming<Message>),
     Replies(Incoming<Reply>),
 }
@@ -40,6 +43,8 @@ struct Wishes {
     window: u32,
     stop: bool,
     gone: bool,
+    /// It is to be woken when less is in the client's hands.
+    waits: bool,
     waker: Option<Waker>,
 }
 
@@ -92,6 +97,11 @@ impl Control {
         }
     }
 
+    /// There is room in the client's hands again.
+    pub(super) fn has_room(&self) {
+        self.change(|wishes| wishes.waits = false);
+    }
+
     pub(super) fn stop(&self) {
         self.change(|wishes| wishes.stop = true);
     }
@@ -107,30 +117,46 @@ pub(super) struct Feed {
     pub(super) number: u64,
     pub(super) spring: Spring,
     pub(super) control: Arc<Control>,
+    /// Something of it was handed to the connection: nobody knows whether the client has it.
+    began: bool,
     ended: bool,
 }
 
 impl Feed {
     pub(super) const fn new(number: u64, spring: Spring, control: Arc<Control>) -> Self {
-        Self { number, spring, control, ended: false }
+        Self { number, spring, control, began: false, ended: false }
+    }
+
+    /// Whether it can go on over another connection of its client: it is a request, and no reply was lost on the way, since
+    /// there was none.
+    pub(super) const fn may_go_on(&self) -> bool {
+        matches!(self.spring, Spring::Replies(_)) && !self.began
     }
 
     /// Does what was wished; false: nothing is to flow now.
     fn obey(&mut self, context: &Context<'_>) -> bool {
         let mut wishes = self.control.wishes();
-        if let (Spring::Deliveries(incoming), Some(credit @ 1..)) = (&mut self.spring, wishes.credit.take()) {
+        if let (Spring::Deliveries(incoming, _), Some(credit @ 1..)) =
+            (&mut self.spring, wishes.credit.take())
+        {
             // A bus that refuses shows by what it hands out.
             let _ = incoming.set_credit(credit);
         }
         if std::mem::take(&mut wishes.stop) {
             match &mut self.spring {
-                Spring::Deliveries(incoming) => incoming.stop(),
+                Spring::Deliveries(incoming, _) => incoming.stop(),
                 Spring::Messages(incoming) => incoming.stop(),
                 Spring::Replies(incoming) => incoming.stop(),
             }
         }
         let flows = match &self.spring {
-            Spring::Deliveries(_) => wishes.wanted > wishes.held,
+            Spring::Deliveries(_, hand) if hand.is_full() => {
+                if !std::mem::replace(&mut wishes.waits, true) {
+                    hand.wait(&self.control);
+                }
+                false
+            }
+            Spring::Deliveries(..) => wishes.wanted > wishes.held,
             Spring::Messages(_) => true,
             Spring::Replies(_) => wishes.window > 0,
         };
@@ -161,7 +187,7 @@ impl Stream for Feed {
         }
         let own = &mut *self;
         let next = match &mut own.spring {
-            Spring::Deliveries(incoming) => {
+            Spring::Deliveries(incoming, _) => {
                 let arrival = ready!(Pin::new(&mut *incoming).poll_next(context));
                 fed(arrival, incoming, Fed::Delivery)
             }
@@ -174,6 +200,7 @@ impl Stream for Feed {
                 fed(arrival, incoming, Fed::Reply)
             }
         };
+        own.began = true;
         match next {
             Fed::End(_) => own.ended = true,
             Fed::Delivery(_) => own.control.hold(),

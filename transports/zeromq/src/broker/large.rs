@@ -2,23 +2,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use polybus_contract::{
-    Error, Feature, Kind, Operation, PARTS_LIVE, Part, PartSink, PartStore, PartsId, Result,
-};
-use rustc_hash::FxHashMap;
-use tokio::sync::Mutex;
+use polybus_contract::{Error, Feature, Kind, Operation, PARTS_LIVE, Part, PartStore, PartsId, Result};
 
+use super::uploads::{self, Uploads};
 use crate::wire::frame::{Packet, kind};
 use crate::wire::verbs::{PartHeader, PartsHeader};
-
-/// Bodies that one client may be writing at the same time.
-const SINKS: usize = 64;
-
-type Sink = Arc<Mutex<Option<Box<dyn PartSink>>>>;
 
 /// Work that was begun.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<Packet>> + Send>>;
@@ -26,7 +19,7 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<Packet>> + Send>>;
 /// What one client is writing.
 pub(super) struct Large {
     store: Option<Arc<dyn PartStore>>,
-    sinks: FxHashMap<PartsId, Sink>,
+    uploads: Uploads,
 }
 
 fn gone() -> Error {
@@ -34,27 +27,33 @@ fn gone() -> Error {
 }
 
 impl Large {
-    pub(super) fn new(store: Option<Arc<dyn PartStore>>) -> Self {
-        Self { store, sinks: FxHashMap::default() }
+    pub(super) fn new(store: Option<Arc<dyn PartStore>>, abandoned: Arc<AtomicU64>) -> Self {
+        Self { store, uploads: Uploads::new(abandoned) }
+    }
+
+    /// Ends the bodies of which no part came for long.
+    pub(super) fn forget_idle(&self) {
+        self.uploads.forget_idle();
     }
 
     /// Begins what is asked for; parts of one body are written in the order in which they were said.
-    pub(super) fn begin(&mut self, header: PartsHeader, body: Bytes, number: u64) -> Result<Work> {
+    pub(super) fn begin(&self, header: PartsHeader, body: Bytes, number: u64) -> Result<Work> {
         let store = self.store.clone().ok_or_else(|| {
             Error::unsupported(Feature::LargeBody, Operation::Publish, "the bus of this broker")
         })?;
         Ok(match header {
             PartsHeader::Create { id, live_ms } => self.create(store, id.parse()?, live_ms, number)?,
             PartsHeader::Put { id, index, sha256 } => {
-                let sink = self.sinks.get(&id.parse()?).cloned().ok_or_else(gone)?;
+                let work = self.uploads.go_on(id.parse()?).ok_or_else(gone)?;
                 let part = Part::found(index, body, digest(&sha256)?);
                 Box::pin(async move {
-                    sink.lock().await.as_mut().ok_or_else(gone)?.put(part).await?;
+                    put(&work, part).await?;
+                    work.done();
                     Ok(Packet::bare(kind::OK, number))
                 })
             }
             PartsHeader::Finish { id } => {
-                let sink = self.sinks.remove(&id.parse()?).ok_or_else(gone)?;
+                let sink = self.uploads.remove(id.parse()?).ok_or_else(gone)?;
                 Box::pin(async move {
                     let mut sink = sink.lock().await.take().ok_or_else(gone)?;
                     sink.finish().await?;
@@ -71,7 +70,7 @@ impl Large {
             }
             PartsHeader::Remove { id } => {
                 let id = id.parse()?;
-                self.sinks.remove(&id);
+                self.uploads.remove(id);
                 Box::pin(async move {
                     store.remove(id).await?;
                     Ok(Packet::bare(kind::OK, number))
@@ -80,21 +79,28 @@ impl Large {
         })
     }
 
-    fn create(&mut self, store: Arc<dyn PartStore>, id: PartsId, live_ms: u64, number: u64) -> Result<Work> {
-        if self.sinks.len() >= SINKS {
-            return Err(Error::new(Kind::Full, Operation::Publish)
-                .with_detail("so many large bodies at once are all that one client may write"));
-        }
+    fn create(&self, store: Arc<dyn PartStore>, id: PartsId, live_ms: u64, number: u64) -> Result<Work> {
         let live = Duration::from_millis(live_ms).min(PARTS_LIVE);
-        let sink = Sink::default();
-        self.sinks.insert(id, sink.clone());
+        let work = self.uploads.begin(id)?;
         Ok(Box::pin(async move {
             // Held while it is made: parts that are said at once wait for it.
-            let mut place = sink.lock().await;
+            let mut place = work.sink.lock().await;
             *place = Some(store.create(id, live).await?);
+            drop(place);
+            work.done();
             Ok(Packet::bare(kind::OK, number))
         }))
     }
+}
+
+/// Puts a part. After a failure the sink is of no use, also for parts that wait already.
+async fn put(work: &uploads::Work, part: Part) -> Result<()> {
+    let mut place = work.sink.lock().await;
+    let put = place.as_mut().ok_or_else(gone)?.put(part).await;
+    if put.is_err() {
+        *place = None;
+    }
+    put
 }
 
 fn digest(text: &str) -> Result<[u8; 32]> {

@@ -5,14 +5,20 @@
 //! its calls wait, what it does not read holds up nobody but itself, and in the end it is cut.
 
 mod accept;
+mod address;
+mod clients;
 mod config;
 mod desk;
 mod feed;
+mod hand;
+mod hello;
 mod identity;
 mod large;
 mod session;
 mod shared;
 mod state;
+mod undelivered;
+mod uploads;
 mod verbs;
 
 use std::fmt;
@@ -46,6 +52,27 @@ pub struct BrokerCounts {
     pub malformed: u64,
     /// Hellos with a user or proof that is wrong.
     pub unauthorized: u64,
+    /// Publishes and replies without an answer (number 0) that failed because a queue was full.
+    pub undelivered_full: u64,
+    /// The same, because nobody takes what is sent there.
+    pub undelivered_unroutable: u64,
+    /// The same, because the user may not do that.
+    pub undelivered_unauthorized: u64,
+    /// The same, for any other reason.
+    pub undelivered_other: u64,
+    /// Large bodies that were begun and ended because no part came for too long.
+    pub abandoned: u64,
+    /// Clients that were away and forgotten before their time, because too many were.
+    pub forgotten: u64,
+}
+
+impl BrokerCounts {
+    /// Publishes and replies without an answer that failed, for whatever reason. Each client is told its own.
+    #[must_use]
+    pub const fn undelivered(&self) -> u64 {
+        let refused = self.undelivered_full + self.undelivered_unroutable + self.undelivered_unauthorized;
+        refused + self.undelivered_other
+    }
 }
 
 /// A broker that runs. Dropped, it ends at once; see [`Broker::drain`] for an end in order.
@@ -110,12 +137,19 @@ impl Broker {
     pub fn counts(&self) -> BrokerCounts {
         let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         let shared = &self.shared;
+        let undelivered = &shared.undelivered;
         BrokerCounts {
             connections: of(&shared.connections),
             refused: of(&shared.refused),
             cut: of(&shared.cut),
             malformed: of(&shared.malformed),
             unauthorized: of(&shared.unauthorized),
+            undelivered_full: of(&undelivered.full),
+            undelivered_unroutable: of(&undelivered.unroutable),
+            undelivered_unauthorized: of(&undelivered.unauthorized),
+            undelivered_other: of(&undelivered.other),
+            abandoned: of(&shared.abandoned),
+            forgotten: of(&shared.forgotten),
         }
     }
 
@@ -146,5 +180,36 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.shared.closing.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use polybus_embedded::Embedded;
+
+    use super::*;
+    use crate::ZeroMq;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_gets_no_handle_leaves_nothing() {
+        let opened = AtomicUsize::new(0);
+        let open = move || {
+            if opened.fetch_add(1, Ordering::Relaxed) > 0 {
+                return Err(Error::new(Kind::Full, Operation::Connect));
+            }
+            Ok(Arc::new(Embedded::from_url("embedded:no-handle")?) as Arc<dyn Transport>)
+        };
+        let place = Place::from_url("zmq://127.0.0.1:0").unwrap();
+        let broker = Broker::start(BrokerConfig::new(vec![place]), open).await.unwrap();
+        let client = ZeroMq::from_url(&broker.places()[0].to_string()).unwrap();
+        let refused = client.connect(Duration::from_millis(500)).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Full);
+        client.drain(Duration::ZERO).await;
+        while broker.counts().connections > 0 {
+            broker.shared.left.notified().await;
+        }
+        assert_eq!(broker.shared.clients().len(), (0, 0));
     }
 }

@@ -11,22 +11,24 @@ use futures_util::stream::{FuturesUnordered, SelectAll, StreamExt};
 use polybus_contract::{Error, Kind, Operation};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use super::feed::{Control, Fed, Feed, Spring};
-use super::identity::Rights;
-use super::shared::{Client, Shared, Takeover};
+use super::clients::Client;
+use super::feed::{Control, Fed, Feed};
+use super::hello::{attach, hello};
+use super::shared::Shared;
 use super::state::State;
-use crate::pipe::{Broken, Inlet, Pipe, Said, limits};
-use crate::wire::frame::{Packet, VERSION, kind};
-use crate::wire::hello::{Challenge, GreetingLine, HelloLine, Side, WelcomeLine, nonce};
+use super::undelivered::ToldHeader;
+use crate::pipe::{Broken, Inlet, Pipe, Said};
+use crate::wire::frame::{Packet, kind};
 use crate::wire::message::{MessageLine, ReplyLine};
-use crate::wire::verbs::{DeliveryHeader, EndHeader, GapHeader, TopicHeader};
-use crate::wire::words::{ErrorLine, ProfileLine, millis};
+use crate::wire::verbs::{DeliveryHeader, EndHeader, GapHeader, InfoHeader, TopicHeader};
+use crate::wire::words::{ErrorLine, millis};
 use crate::zmtp;
 
 /// How long a client may take to say who it is.
-const HELLO: Duration = Duration::from_secs(10);
+pub(super) const HELLO: Duration = Duration::from_secs(10);
 
 /// Bytes that wait to be written to a client before nothing more is begun for it.
 const OUT: usize = 4 << 20;
@@ -62,6 +64,8 @@ pub(super) enum Done {
     Renewed(u64, Option<Duration>, Packet),
     /// Nobody wants to know.
     Nothing,
+    /// It failed, and nobody wants to know; it is counted.
+    Undelivered(Kind),
 }
 
 /// A call under way, and the bytes it holds.
@@ -81,7 +85,11 @@ pub(super) struct Session {
     /// What was read and waits, because there is too much under way.
     backlog: bool,
     blocked: bool,
+    /// Since when the client is read; while it is not, nothing can be heard of it.
+    read_since: Option<Instant>,
     said: Instant,
+    /// How much of what could not be delivered the client was told.
+    told: u64,
     /// The number of the farewell, once it was said.
     farewell: Option<u64>,
     /// Whether the client will come back.
@@ -108,66 +116,7 @@ pub(super) async fn run(shared: Arc<Shared>, pipe: Pipe, mut inlet: Inlet) -> Re
     session.leave(ended, client, number).await
 }
 
-/// Who said hello, and with what rights.
-struct Known {
-    line: HelloLine,
-    rights: Arc<Rights>,
-    proof: Option<String>,
-    number: u64,
-}
-
-/// Greets, and waits for a hello that is fine; `None`: there was none.
-async fn hello(shared: &Arc<Shared>, pipe: &Pipe, inlet: &mut Inlet) -> Result<Option<Known>, Broken> {
-    let broker_nonce = nonce();
-    let greeting = GreetingLine {
-        versions: vec![VERSION],
-        nonce: broker_nonce.clone(),
-        proof_needed: shared.config.identities.is_some(),
-        broker: concat!("polybus ", env!("CARGO_PKG_VERSION")).to_owned(),
-    };
-    pipe.put(&Packet::new(kind::GREETING, 0, &greeting));
-    pipe.finish(HELLO).await?;
-    let until = Instant::now() + HELLO;
-    let mut closing = shared.closing.subscribe();
-    loop {
-        let said = loop {
-            if let Some(said) = inlet.next()? {
-                break said;
-            }
-            tokio::select! {
-                filled = timeout_at(until, inlet.fill(pipe)) => filled.map_err(|_| Broken::Late)??,
-                _ = closing.wait_for(|closing| *closing) => return Ok(None),
-            }
-        };
-        let answer = match said {
-            Said::Ping(context) => {
-                pipe.raw(&zmtp::pong(&context));
-                pipe.finish(HELLO).await?;
-                continue;
-            }
-            Said::Message(frames) => match Packet::from_frames(frames) {
-                Ok(packet) if packet.kind == kind::HELLO => match known(shared, &packet, &broker_nonce) {
-                    Ok(known) => return Ok(Some(known)),
-                    Err(error) => {
-                        pipe.put(&refusal(packet.number, &error));
-                        let _ = pipe.finish(HELLO).await;
-                        return Ok(None);
-                    }
-                },
-                Ok(packet) => {
-                    let error = Error::new(Kind::Disconnected, Operation::Connect)
-                        .with_detail("this is a new connection: say hello first");
-                    refusal(packet.number, &error)
-                }
-                Err(fault) => malformed(shared, 0, fault),
-            },
-        };
-        pipe.put(&answer);
-        pipe.finish(until.saturating_duration_since(Instant::now())).await?;
-    }
-}
-
-fn malformed(shared: &Shared, number: u64, fault: &str) -> Packet {
+pub(super) fn malformed(shared: &Shared, number: u64, fault: &str) -> Packet {
     shared.malformed.fetch_add(1, Ordering::Relaxed);
     refusal(number, &Error::new(Kind::Protocol, Operation::Decode).with_detail(fault))
 }
@@ -176,81 +125,14 @@ pub(super) fn refusal(number: u64, error: &Error) -> Packet {
     Packet::new(kind::ERROR, number, &ErrorLine::from(error))
 }
 
-fn known(shared: &Shared, packet: &Packet, broker_nonce: &str) -> Result<Known, Error> {
-    let wrong = |fault: String| Error::new(Kind::Protocol, Operation::Connect).with_detail(fault);
-    let line: HelloLine = packet.read().map_err(wrong)?;
-    let digits = line.client.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if line.client.len() != 32 || !digits {
-        return Err(wrong("\"client\" is 32 hexadecimal digits, chosen at random".to_owned()));
-    }
-    let number = packet.number;
-    let Some(identities) = &shared.config.identities else {
-        return Ok(Known { line, rights: Arc::new(Rights::all()), proof: None, number });
-    };
-    let user = line.user.clone().unwrap_or_default();
-    let challenge = Challenge { user: &user, client: &line.client, client_nonce: &line.nonce, broker_nonce };
-    let proof = line.proof.as_deref().unwrap_or_default();
-    // Who is not known is asked for as much work as who is.
-    let (found, secret) = match identities.find(&user) {
-        Some(identity) => (Some(identity), identity.secret.expose()),
-        None => (None, "nobody has this secret"),
-    };
-    let proven = challenge.is_proven(Side::Client, secret.as_bytes(), proof);
-    let Some(identity) = found.filter(|_| proven) else {
-        shared.unauthorized.fetch_add(1, Ordering::Relaxed);
-        return Err(Error::new(Kind::Unauthorized, Operation::Connect)
-            .with_detail("the broker does not know this user with this secret"));
-    };
-    let proof = Some(challenge.prove(Side::Broker, identity.secret.expose().as_bytes()));
-    Ok(Known { rights: identity.rights.clone(), proof, number, line })
-}
-
-type Attached = (Session, Client, u64);
-
-/// Finds what is kept for the client, or opens a handle for it, and welcomes it.
-async fn attach(
-    shared: &Arc<Shared>,
-    pipe: Pipe,
-    mut inlet: Inlet,
-    known: Known,
-    takeover: Takeover,
-) -> Result<Attached, Result<(), Broken>> {
-    let Known { line, rights, proof, number: answer_to } = known;
-    let user: Option<Arc<str>> = proof.as_ref().and(line.user.as_deref()).map(Arc::from);
-    let client = (user.clone(), Arc::from(line.client.as_str()));
-    let (number, kept) = shared.attach(&client, takeover).await;
-    let resumed = kept.filter(|_| line.resume);
-    let mut welcome = WelcomeLine {
-        resumed: resumed.is_some(),
-        profile: ProfileLine::from(&shared.profile),
-        part: shared.part_size(),
-        heartbeat_ms: millis(shared.config.heartbeat),
-        proof,
-        asking: Vec::new(),
-    };
-    let state = match resumed {
-        Some(mut state) => {
-            state.keep_only(&line.holding);
-            state.replies.retain(|feed| line.asking.contains(&feed.number));
-            welcome.asking = state.replies.iter().map(|feed| feed.number).collect();
-            state
-        }
-        None => match shared.handle() {
-            Ok(bus) => Box::new(State::new(bus, user, rights)),
-            Err(error) => {
-                pipe.put(&refusal(answer_to, &error));
-                return Err(pipe.finish(HELLO).await);
-            }
-        },
-    };
-    inlet.set_limits(limits(shared.largest()));
-    pipe.put(&Packet::new(kind::WELCOME, answer_to, &welcome));
-    let session = Session::new(shared.clone(), pipe, inlet, state, line.keep);
-    Ok((session, client, number))
-}
-
 impl Session {
-    fn new(shared: Arc<Shared>, pipe: Pipe, inlet: Inlet, mut state: Box<State>, keep: bool) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        pipe: Pipe,
+        inlet: Inlet,
+        mut state: Box<State>,
+        keep: bool,
+    ) -> Self {
         let (mut feeds, mut controls) = (SelectAll::new(), FxHashMap::default());
         for feed in state.replies.drain(..) {
             controls.insert(feed.number, (feed.control.clone(), false));
@@ -268,7 +150,9 @@ impl Session {
             lasting: 0,
             backlog: false,
             blocked: false,
+            read_since: None,
             said: Instant::now(),
+            told: 0,
             farewell: None,
             keep,
         }
@@ -296,10 +180,13 @@ impl Session {
                 return Ok(Ended::Farewell);
             }
             let room = self.pipe.waiting() < OUT;
+            self.reads(room && !self.backlog);
             tokio::select! {
+                // Nothing wakes for what was read already: there may be room for it because all was written just now.
+                () = yield_now(), if self.backlog && self.takes_calls() => self.read()?,
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.finish_calls(done)?,
                 Some(fed) = self.feeds.next(), if room && !self.feeds.is_empty() => self.flow(fed),
-                filled = self.inlet.fill(&self.pipe), if room && !self.backlog => {
+                filled = self.inlet.fill(&self.pipe), if self.read_since.is_some() => {
                     filled?;
                     self.read()?;
                 }
@@ -309,26 +196,29 @@ impl Session {
                 }
                 Ok(()) = info.changed() => {
                     let told = info.borrow_and_update().clone();
-                    self.pipe.put(&Packet::new(kind::INFO, 0, &told));
+                    self.inform(&told);
                 }
                 _ = ticks.tick() => self.tick(heartbeat)?,
                 Some(give) = taken.recv() => return Ok(Ended::Taken(give)),
                 _ = closing.wait_for(|closing| *closing) => return Ok(Ended::Closing),
             }
-            if room && self.backlog {
-                self.read()?;
-            }
         }
     }
 
-    /// Whether there is room for another call.
+    /// Notes whether the client is read from now on. What it said before lies unread, so its silence counts from here.
+    fn reads(&mut self, reading: bool) {
+        self.read_since = self.read_since.filter(|_| reading).or_else(|| reading.then(Instant::now));
+    }
+
+    /// Whether another call may begin.
     fn takes_calls(&self) -> bool {
-        self.calls.len() < CALLS && self.call_bytes < CALL_BYTES && self.pipe.waiting() < OUT
+        let room = self.calls.len() < CALLS && self.call_bytes < CALL_BYTES && self.pipe.waiting() < OUT;
+        room && self.farewell.is_none()
     }
 
     /// Does what was read, in its order.
     fn read(&mut self) -> Result<(), Broken> {
-        while self.takes_calls() && self.farewell.is_none() {
+        while self.takes_calls() {
             match self.inlet.next()? {
                 None => {
                     self.backlog = false;
@@ -401,7 +291,20 @@ impl Session {
                 self.say(&packet);
             }
             Done::Nothing => {}
+            Done::Undelivered(kind) => self.undelivered(kind),
         }
+    }
+
+    /// Counts what failed without an answer; see [`Session::inform`].
+    pub(super) fn undelivered(&mut self, kind: Kind) {
+        self.shared.undelivered.count(kind);
+        self.state.undelivered += 1;
+    }
+
+    /// Says how the broker is, and how much it could not deliver for this client.
+    fn inform(&mut self, info: &InfoHeader) {
+        self.told = self.state.undelivered;
+        self.say(&Packet::new(kind::INFO, 0, &ToldHeader { info, undelivered: self.told }));
     }
 
     /// What has arrived by now, after this one.
@@ -461,7 +364,9 @@ impl Session {
     }
 
     fn tick(&mut self, heartbeat: Duration) -> Result<(), Broken> {
-        if self.inlet.heard.elapsed() > heartbeat * 3 {
+        // Who is not read is not silent; whether it reads is seen below.
+        let silent = self.read_since.map(|since| since.max(self.inlet.heard).elapsed());
+        if silent.is_some_and(|silent| silent > heartbeat * 3) {
             return Err(Broken::Silent);
         }
         if self.pipe.stuck() > STUCK {
@@ -471,7 +376,12 @@ impl Session {
             self.said = Instant::now();
             self.pipe.raw(&zmtp::ping(heartbeat * 3));
         }
+        if self.told != self.state.undelivered && self.pipe.waiting() < OUT {
+            let info = self.shared.info.borrow().clone();
+            self.inform(&info);
+        }
         self.state.forget_stale(MARGIN);
+        self.state.large.forget_idle();
         Ok(())
     }
 
@@ -482,9 +392,10 @@ impl Session {
         client: Client,
         number: u64,
     ) -> Result<(), Broken> {
-        // Consumers and subscriptions end with the connection; a client that comes back makes them anew.
+        // Consumers and subscriptions end with the connection; a client that comes back makes them anew. A request of which
+        // a reply may be lost on the way ends too: its caller learns that the outcome is unknown.
         for feed in std::mem::take(&mut self.feeds) {
-            if matches!(feed.spring, Spring::Replies(_)) && self.controls.contains_key(&feed.number) {
+            if feed.may_go_on() && self.controls.contains_key(&feed.number) {
                 self.state.replies.push(feed);
             }
         }

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polybus_contract::{Link, Profile, ReplyTo, Result, Transport};
-use rustc_hash::FxHashMap;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::address::Addresses;
+use super::clients::{Client, Clients, Slot, Takeover};
 use super::config::BrokerConfig;
 use super::state::State;
+use super::undelivered::Undelivered;
 use crate::wire::verbs::InfoHeader;
 
 /// How often what clients are told of the broker is looked at.
@@ -24,17 +26,6 @@ const SENDER: u64 = 128;
 
 type Open = Box<dyn Fn() -> Result<Arc<dyn Transport>> + Send + Sync>;
 
-/// Where somebody who comes back finds what is his.
-pub(super) type Takeover = mpsc::Sender<oneshot::Sender<Box<State>>>;
-
-/// A client, with whom it proved to be.
-pub(super) type Client = (Option<Arc<str>>, Arc<str>);
-
-enum Slot {
-    Attached(u64, Takeover),
-    Detached(u64, Box<State>),
-}
-
 pub(super) struct Shared {
     pub(super) config: BrokerConfig,
     pub(super) bus: Arc<dyn Transport>,
@@ -43,9 +34,8 @@ pub(super) struct Shared {
     pub(super) profile: Profile,
     /// The instance of the bus inside, for addresses of replies.
     inner: Arc<str>,
-    /// In front of each reply address: those of an earlier run of the broker are nobody's.
-    epoch: String,
-    clients: Mutex<FxHashMap<Client, Slot>>,
+    addresses: Addresses,
+    clients: Mutex<Clients>,
     sessions: AtomicU64,
     pub(super) closing: watch::Sender<bool>,
     pub(super) left: Notify,
@@ -55,6 +45,9 @@ pub(super) struct Shared {
     pub(super) cut: AtomicU64,
     pub(super) malformed: AtomicU64,
     pub(super) unauthorized: AtomicU64,
+    pub(super) undelivered: Undelivered,
+    pub(super) abandoned: Arc<AtomicU64>,
+    pub(super) forgotten: AtomicU64,
 }
 
 impl Shared {
@@ -73,7 +66,7 @@ impl Shared {
             open,
             profile,
             inner: inner.instance,
-            epoch: uuid::Uuid::new_v4().simple().to_string()[..16].to_owned(),
+            addresses: Addresses::new(),
             clients: Mutex::default(),
             sessions: AtomicU64::new(0),
             closing: watch::Sender::new(false),
@@ -84,6 +77,9 @@ impl Shared {
             cut: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             unauthorized: AtomicU64::new(0),
+            undelivered: Undelivered::default(),
+            abandoned: Arc::default(),
+            forgotten: AtomicU64::new(0),
         });
         shared.look();
         shared
@@ -93,7 +89,7 @@ impl Shared {
         (self.open)()
     }
 
-    fn clients(&self) -> MutexGuard<'_, FxHashMap<Client, Slot>> {
+    pub(super) fn clients(&self) -> MutexGuard<'_, Clients> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,22 +105,21 @@ impl Shared {
 
     /// A reply address as clients see it.
     pub(super) fn address(&self, to: &ReplyTo) -> String {
-        format!("{}.{to}", self.epoch)
+        self.addresses.outside(&to.to_string())
     }
 
-    /// The address that a client means; one of an earlier run, or of nothing, is nobody's.
+    /// The address that a client means; one of an earlier run, or that was never given out, is nobody's.
     pub(super) fn reply_to(&self, address: &str) -> ReplyTo {
-        let own = address.strip_prefix(self.epoch.as_str()).and_then(|rest| rest.strip_prefix('.'));
-        ReplyTo::new(self.inner.clone(), own.unwrap_or("0"))
+        ReplyTo::new(self.inner.clone(), self.addresses.inside(address).unwrap_or("0"))
     }
 
     /// Takes the place of a client, and what is kept for it.
     pub(super) async fn attach(&self, client: &Client, takeover: Takeover) -> (u64, Option<Box<State>>) {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let before = self.clients().insert(client.clone(), Slot::Attached(session, takeover));
+        let before = self.clients().attach(client, session, takeover);
         let state = match before {
             None => None,
-            Some(Slot::Detached(_, state)) => Some(state),
+            Some(Slot::Detached(_, _, state)) => Some(state),
             Some(Slot::Attached(_, old)) => {
                 let (give, get) = oneshot::channel();
                 // An old connection that does not answer has ended by itself, or will.
@@ -135,35 +130,28 @@ impl Shared {
         (session, state)
     }
 
-    /// Keeps what a client has in hand, for it to come back.
-    pub(super) fn detach(self: &Arc<Self>, client: Client, session: u64, state: Box<State>) {
-        let mut clients = self.clients();
-        let is_own = matches!(clients.get(&client), Some(Slot::Attached(of, _)) if *of == session);
-        if !is_own || *self.closing.borrow() {
-            drop(clients);
+    /// Keeps what a client has in hand, for it to come back. No more are kept than may be connected: beyond that who is away
+    /// for longest is counted and forgotten, as if its time had passed.
+    pub(super) fn detach(&self, client: Client, session: u64, state: Box<State>) {
+        if *self.closing.borrow() {
             return;
         }
-        clients.insert(client.clone(), Slot::Detached(session, state));
-        drop(clients);
-        let (shared, keep) = (Arc::downgrade(self), self.config.resume);
-        tokio::spawn(async move {
-            sleep(keep).await;
-            if let Some(shared) = shared.upgrade() {
-                shared.forget(&client, session);
-            }
-        });
+        let gone = self.clients().detach(client, session, state, self.config.max_clients);
+        // What somebody held is given back without the lock, here and below.
+        if matches!(gone, Ok(Some(_))) {
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The client is gone, and what it had in hand goes back.
     pub(super) fn forget(&self, client: &Client, session: u64) {
-        let mut clients = self.clients();
-        let is_own = |slot: &Slot| match slot {
-            Slot::Attached(of, _) | Slot::Detached(of, _) => *of == session,
-        };
-        let gone = if clients.get(client).is_some_and(is_own) { clients.remove(client) } else { None };
-        drop(clients);
-        // What it held is given back without the lock.
+        let gone = self.clients().remove(client, session);
         drop(gone);
+    }
+
+    fn forget_late(&self) {
+        let late = self.clients().remove_late(self.config.resume);
+        drop(late);
     }
 
     pub(super) fn forget_all(&self) {
@@ -194,13 +182,14 @@ impl Shared {
         });
     }
 
-    /// Keeps what clients are told up to date.
+    /// Keeps what clients are told up to date, and forgets those who do not come back.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.look();
+            self.forget_late();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What one client has at the broker, which outlives its connection for a while.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use polybus_contract::{Checked, Delivery, Lease, LeaseTerms, Outcome, Transport};
@@ -8,6 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
 use super::feed::{Control, Feed};
+use super::hand::Hand;
 use super::identity::Rights;
 use super::large::Large;
 
@@ -30,22 +32,33 @@ pub(super) struct State {
     pub(super) user: Option<Arc<str>>,
     pub(super) rights: Arc<Rights>,
     pub(super) deliveries: FxHashMap<u64, InHand>,
+    /// How much these are.
+    pub(super) hand: Arc<Hand>,
     last_delivery: u64,
+    /// What it sent without asking for an answer, and that failed.
+    pub(super) undelivered: u64,
     pub(super) large: Large,
     /// Streams of replies while there is no connection.
     pub(super) replies: Vec<Feed>,
 }
 
 impl State {
-    pub(super) fn new(bus: Arc<dyn Transport>, user: Option<Arc<str>>, rights: Arc<Rights>) -> Self {
+    pub(super) fn new(
+        bus: Arc<dyn Transport>,
+        user: Option<Arc<str>>,
+        rights: Arc<Rights>,
+        abandoned: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             checked: Arc::new(Checked::new(bus.clone())),
-            large: Large::new(bus.parts()),
+            large: Large::new(bus.parts(), abandoned),
             bus,
             user,
             rights,
             deliveries: FxHashMap::default(),
+            hand: Arc::default(),
             last_delivery: 0,
+            undelivered: 0,
             replies: Vec::new(),
         }
     }
@@ -61,6 +74,7 @@ impl State {
         let term = term(delivery.terms());
         let until = term.and_then(|term| Instant::now().checked_add(term));
         let lease = delivery.lease();
+        self.hand.take(delivery.message().size());
         let in_hand = InHand { delivery, lease, stream, until, control };
         self.deliveries.insert(self.last_delivery, in_hand);
         (self.last_delivery, term)
@@ -70,6 +84,7 @@ impl State {
     pub(super) fn take(&mut self, number: u64) -> Option<Delivery> {
         let in_hand = self.deliveries.remove(&number)?;
         in_hand.control.let_go();
+        self.hand.give_back(in_hand.delivery.message().size());
         Some(in_hand.delivery)
     }
 

@@ -27,6 +27,12 @@ const WINDOW: u32 = 64;
 /// Messages that wait for one subscriber at most, whatever it asks for.
 const BUFFER: u32 = 65_536;
 
+/// Deliveries in hand for one consumer at most, whatever credit it says.
+const CREDIT: u32 = 65_536;
+
+/// The longest lease, whatever is asked for: what is in the hands of somebody who is lost comes back in the end.
+const LEASE: Duration = Duration::from_hours(24);
+
 /// How long opening a stream may take.
 const OPEN: Duration = Duration::from_mins(1);
 
@@ -37,6 +43,15 @@ fn unreadable(operation: Operation) -> impl Fn(String) -> Error {
 
 pub(super) fn answer(number: u64, result: Result<Packet>) -> Packet {
     result.unwrap_or_else(|error| refusal(number, &error))
+}
+
+/// What a publish or a reply came to. With the number 0 nobody wants to know; what failed then is counted.
+fn sent(number: u64, result: Result<Packet>) -> Done {
+    match result {
+        Err(error) if number == 0 => Done::Undelivered(error.kind()),
+        Ok(_) if number == 0 => Done::Nothing,
+        result => Done::Answer(answer(number, result)),
+    }
 }
 
 impl Session {
@@ -65,6 +80,9 @@ impl Session {
         match begun {
             Err(error) if error.kind() == Kind::Protocol => {
                 self.malformed(number, error.detail().unwrap_or_default());
+            }
+            Err(error) if number == 0 && matches!(what, kind::PUBLISH | kind::REPLY) => {
+                self.undelivered(error.kind());
             }
             Err(error) => self.say(&refusal(number, &error)),
             Ok(()) => {}
@@ -97,8 +115,7 @@ impl Session {
             let receipt = bus.publish(&to, message, options).await;
             let said =
                 receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
-            // Number 0: nobody wants to know.
-            if number == 0 { Done::Nothing } else { Done::Answer(answer(number, said)) }
+            sent(number, said)
         });
         Ok(())
     }
@@ -119,7 +136,7 @@ impl Session {
             let receipt = bus.reply(&to, message, options).await;
             let said =
                 receipt.map(|receipt| Packet::new(kind::OK, number, &ReceiptLine::of(&receipt, !named)));
-            if number == 0 { Done::Nothing } else { Done::Answer(answer(number, said)) }
+            sent(number, said)
         });
         Ok(())
     }
@@ -127,7 +144,11 @@ impl Session {
     fn declare(&mut self, packet: &Packet) -> Result<()> {
         let wrong = unreadable(Operation::Declare);
         let number = packet.number;
-        let topology = packet.read::<TopologyLine>().map_err(&wrong)?.topology().map_err(invalid_name)?;
+        let mut topology = packet.read::<TopologyLine>().map_err(&wrong)?.topology().map_err(invalid_name)?;
+        let of_groups = topology.groups.iter_mut().map(|group| &mut group.queue);
+        for queue in topology.queues.iter_mut().chain(of_groups) {
+            queue.lease = queue.lease.min(LEASE);
+        }
         let rights = &self.state.rights;
         for queue in &topology.queues {
             rights.check_any(&[Right::Send, Right::Serve], &queue.name, Operation::Declare)?;
@@ -191,21 +212,19 @@ impl Session {
         self.state.rights.at_intake(&from, Operation::Consume)?;
         let number = packet.number;
         let held = self.state.held_of(number);
-        let control = Control::new(header.credit, held);
+        let credit = header.credit.min(CREDIT);
+        let control = Control::new(credit, held);
         self.open_stream(number, &control, true, Operation::Consume)?;
         self.state.carry(number, &control);
         let options = ConsumeOptions::default()
-            .with_credit(header.credit)
-            .with_lease(header.lease_ms.map(Duration::from_millis))
+            .with_credit(credit)
+            .with_lease(header.lease_ms.map(|lease| Duration::from_millis(lease).min(LEASE)))
             .with_start(Start::Live(OPEN))
             .with_label(header.label);
-        let bus = self.state.bus.clone();
-        self.opening(
-            0,
-            number,
-            control,
-            async move { bus.consume(&from, options).await.map(Spring::Deliveries) },
-        );
+        let (bus, hand) = (self.state.bus.clone(), self.state.hand.clone());
+        self.opening(0, number, control, async move {
+            bus.consume(&from, options).await.map(|incoming| Spring::Deliveries(incoming, hand))
+        });
         Ok(())
     }
 
@@ -262,7 +281,7 @@ impl Session {
         // One that has ended meanwhile is no fault.
         if let Some((control, lasts)) = self.controls.get(&packet.number) {
             if *lasts {
-                control.set_credit(header.credit.max(1));
+                control.set_credit(header.credit.clamp(1, CREDIT));
             } else {
                 control.add_window(header.credit);
             }

@@ -123,6 +123,20 @@ pub(crate) fn packet(kind: u8, number: u64, header: &Value) -> Vec<u8> {
     frames(&[&head, header.to_string().as_bytes()])
 }
 
+/// The proof of a client whose nonce is `n`.
+pub(crate) fn proof(user: &str, secret: &str, client: &str, broker_nonce: &str) -> String {
+    use hmac::{Hmac, KeyInit, Mac};
+    let text = format!("polybus zeromq 1 client\n{user}\n{client}\nn\n{broker_nonce}\n");
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())
+}
+
+/// The header of a packet.
+pub(crate) fn header(packet: &Packet) -> Value {
+    if packet.header.is_empty() { Value::Null } else { serde_json::from_slice(&packet.header).unwrap() }
+}
+
 impl Stranger {
     pub(crate) async fn at(broker: &Broker) -> Self {
         Self::on(TcpStream::connect(address(broker)).await.unwrap())
@@ -148,6 +162,46 @@ impl Stranger {
         self.hears(kind::WELCOME).await;
     }
 
+    /// One that says hello with this, and the welcome to it.
+    pub(crate) async fn with_hello(broker: &Broker, hello: &Value) -> (Self, Value) {
+        let mut stranger = Self::at(broker).await;
+        stranger.say(&shake()).await;
+        stranger.say(&packet(kind::HELLO, 1, hello)).await;
+        let welcome = stranger.hears(kind::WELCOME).await;
+        (stranger, header(&welcome))
+    }
+
+    /// One that proves who it is.
+    pub(crate) async fn user(broker: &Broker, user: &str, secret: &str) -> Self {
+        let mut stranger = Self::at(broker).await;
+        stranger.say(&shake()).await;
+        let greeting = header(&stranger.hears(kind::GREETING).await);
+        let client = uuid::Uuid::new_v4().simple().to_string();
+        let proof = proof(user, secret, &client, greeting["nonce"].as_str().unwrap());
+        let hello = json!({"client": client, "user": user, "nonce": "n", "proof": proof});
+        stranger.say(&packet(kind::HELLO, 1, &hello)).await;
+        stranger.hears(kind::WELCOME).await;
+        stranger
+    }
+
+    /// Asks, and the answer: its kind and header.
+    pub(crate) async fn asks(&mut self, kind: u8, number: u64, asked: &Value) -> (u8, Value) {
+        self.say(&packet(kind, number, asked)).await;
+        loop {
+            let answer = self.hear().await.expect("the connection is over");
+            if answer.number == number && matches!(answer.kind, kind::OK | kind::ERROR) {
+                return (answer.kind, header(&answer));
+            }
+        }
+    }
+
+    /// Asks for what is to succeed.
+    pub(crate) async fn gets(&mut self, kind: u8, number: u64, asked: &Value) -> Value {
+        let (answer, header) = self.asks(kind, number, asked).await;
+        assert_eq!(answer, kind::OK, "{header}");
+        header
+    }
+
     /// Says it as far as somebody listens.
     pub(crate) async fn say(&mut self, bytes: &[u8]) {
         let _ = timeout(WITHIN, self.stream.write_all(bytes)).await.expect("nobody reads");
@@ -156,6 +210,15 @@ impl Stranger {
     /// Says it as far as it goes without waiting for long.
     pub(crate) async fn try_say(&mut self, bytes: &[u8], within: Duration) -> bool {
         matches!(timeout(within, self.stream.write_all(bytes)).await, Ok(Ok(())))
+    }
+
+    /// Reads so many bytes at most, if there are any, and keeps them for later.
+    pub(crate) fn read_some(&mut self, most: usize) {
+        let mut some = vec![0; most];
+        if let Ok(read) = self.stream.try_read(&mut some) {
+            assert!(read > 0, "the connection is over");
+            self.buffer.extend_from_slice(&some[..read]);
+        }
     }
 
     /// The next packet; `None`: the connection is over.
