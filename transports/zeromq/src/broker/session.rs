@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, SelectAll, StreamExt};
 use polybus_contract::{Error, Kind, Operation};
+use polybus_lines::{ErrorLine, GapLine, MessageLine, ProfileLine, millis};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -20,9 +21,8 @@ use super::state::State;
 use crate::pipe::{Broken, Inlet, Pipe, Said, limits};
 use crate::wire::frame::{Packet, VERSION, kind};
 use crate::wire::hello::{Challenge, GreetingLine, HelloLine, Side, WelcomeLine, nonce};
-use crate::wire::message::{MessageLine, ReplyLine};
-use crate::wire::verbs::{DeliveryHeader, EndHeader, GapHeader, TopicHeader};
-use crate::wire::words::{ErrorLine, ProfileLine, millis};
+use crate::wire::reply::ReplyLine;
+use crate::wire::verbs::{DeliveryHeader, EndHeader, TopicHeader};
 use crate::zmtp;
 
 /// How long a client may take to say who it is.
@@ -444,7 +444,7 @@ impl Session {
                 let body = reply.message.body().head().clone();
                 Packet::new(kind::ANSWER, number, &ReplyLine::of(&reply, address)).with_body(body)
             }
-            Fed::Gap(gap) => Packet::new(kind::GAP, number, &GapHeader::from(gap)),
+            Fed::Gap(gap) => Packet::new(kind::GAP, number, &GapLine::from(gap)),
             Fed::End(end) => {
                 self.forget_stream(number);
                 Packet::new(kind::END, number, &end_header(&end))
