@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use polybus_contract::{
-    Capability, Confirm, Deadline, Death, Declared, Difference, Durability, Error, Feature, Fidelity, Gap,
-    GapCause, Group, Intake, Kind, LeaseGrade, Message, MessageId, Name, Object, Operation, Place, Profile,
-    PublishOptions, Queue, QueueInfo, Reason, Redriven, RemoteError, Replies, ReplyOptions, ReplyTo,
-    RequestOptions, SettleGrade, Status, Target, Topic, Topology, UnixMillis, Value,
+    Capability, Confirm, Deadline, Declared, Difference, Durability, Error, Feature, Fidelity, Gap, GapCause,
+    Group, Intake, Kind, LeaseGrade, MessageId, Name, Object, Operation, Place, Profile, PublishOptions,
+    Queue, QueueInfo, Redriven, RemoteError, Replies, ReplyOptions, RequestOptions, SettleGrade, Status,
+    Target, Topic, Topology, UnixMillis,
 };
 use polybus_lines::{
-    AnswerLine, AskLine, DeclaredLine, ErrorLine, GapLine, InfoLine, IntakeLine, MessageLine, ObjectLine,
-    PlaceLine, ProfileLine, PublishLine, RedrivenLine, TargetLine, TopologyLine,
+    AnswerLine, AskLine, DeclaredLine, ErrorLine, GapLine, InfoLine, IntakeLine, ObjectLine, PlaceLine,
+    ProfileLine, PublishLine, RedrivenLine, TargetLine, TopologyLine,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,9 +93,7 @@ fn options() {
         &PublishLine::from(&PublishOptions::default().with_confirm(Confirm::WhereAble).with_delay(delay)),
         text,
     );
-    let text = concat!(
-        r#"{"deadline_ms":null,"fail_if_nobody":false,"many":true,"count":3,"send_number":0,"at_most_once":false}"#
-    );
+    let text = r#"{"deadline_ms":null,"fail_if_nobody":false,"many":true,"count":3,"send_number":0,"at_most_once":false}"#;
     let options =
         RequestOptions::default().with_deadline(Deadline::Never).with_replies(Replies::Many(Some(3)));
     is(&AskLine::from(&options), text);
@@ -178,58 +176,4 @@ fn a_profile() {
         r#""created","expires","priority","sender","deadline"]}"#,
     );
     is(&ProfileLine::from(&profile), text);
-}
-
-#[test]
-fn a_message() {
-    let values = [
-        Value::Null,
-        Value::Bool(true),
-        Value::Int(i64::MIN),
-        Value::UInt(u64::MAX),
-        Value::Float(-0.1),
-        Value::Decimal { digits: -5, scale: 3 },
-        Value::Bytes(bytes::Bytes::from_static(b"\xff\x00")),
-        Value::Time(UnixMillis(-7)),
-        Value::Map(vec![("k".into(), Value::List(vec![Value::Text("\u{e9}\n".into())]))]),
-    ];
-    let death = Death {
-        reason: Reason::Decode,
-        error: Some("e".into()),
-        attempts: 3,
-        first: None,
-        at: UnixMillis(9),
-        queue: name("q"),
-        whole: true,
-    };
-    let mut message = Message::new("")
-        .with_id("m-1")
-        .with_content_type("a/b")
-        .with_content_encoding("zlib")
-        .with_correlation_id("c")
-        .with_reply_to(ReplyTo::new("here", "7"))
-        .with_created(UnixMillis(1))
-        .with_expires(UnixMillis(2))
-        .with_deadline(UnixMillis(3))
-        .with_priority(4)
-        .with_sender("s")
-        .with_death(death);
-    for (number, value) in values.into_iter().enumerate() {
-        message = message.with_header(format!("h{number}"), value).unwrap();
-    }
-    message.carried_mut().set_carried("x-polybus-at-most-once", true);
-    let text = concat!(
-        r#"{"id":"m-1","content_type":"a/b","content_encoding":"zlib","#,
-        r#""headers":[{"name":"h0","type":"null"},{"name":"h1","type":"bool","value":true},"#,
-        r#"{"name":"h2","type":"int","value":"-9223372036854775808"},"#,
-        r#"{"name":"h3","type":"uint","value":"18446744073709551615"},{"name":"h4","type":"float","value":"-0.1"},"#,
-        r#"{"name":"h5","type":"decimal","value":{"digits":"-5","scale":3}},"#,
-        r#"{"name":"h6","type":"bytes","value":"/wA="},{"name":"h7","type":"time","value":-7},"#,
-        r#"{"name":"h8","type":"map","value":[{"name":"k","type":"list","value":[{"type":"text","value":"é\n"}]}]}],"#,
-        r#""carried":[{"name":"x-polybus-at-most-once","type":"bool","value":true}],"#,
-        r#""correlation_id":"c","reply_to":"7","created":1,"expires":2,"deadline":3,"priority":4,"sender":"s","#,
-        r#""death":{"reason":"decode","error":"e","attempts":3,"first":null,"at":9,"queue":"q","whole":true}}"#,
-    );
-    is(&MessageLine::of(&message, ReplyTo::to_string), text);
-    is(&MessageLine::of(&Message::new(""), ReplyTo::to_string), "{}");
 }
