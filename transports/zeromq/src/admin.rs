@@ -9,13 +9,12 @@ use polybus_contract::{
     Admin, Browse, Browsed, Intake, MessageId, Object, Operation, Page, Place, Purged, QueueInfo, Redrive,
     Redriven, ReplyTo, Result,
 };
+use polybus_lines::{InfoLine, IntakeLine, Names, RedrivenLine};
 use tokio::time::Instant;
 
 use crate::ZeroMq;
 use crate::error::unreadable;
-use crate::wire::figures::{InfoLine, RedrivenLine};
 use crate::wire::frame::{Packet, kind};
-use crate::wire::place::IntakeLine;
 use crate::wire::verbs::{DeskHeader, ListHeader, PageHeader, PurgedHeader};
 
 /// How long the desk may take.
@@ -35,8 +34,8 @@ impl ZeroMq {
         for line in header.messages {
             let length = usize::try_from(line.bytes).ok().filter(|length| *length <= bodies.len());
             let body = bodies.split_to(length.ok_or("a body is shorter than it says")?);
-            let reply_to = |address: &str| ReplyTo::new(instance.clone(), address);
-            let message = line.message.message(Bytes::copy_from_slice(&body), reply_to)?;
+            let reply_to = |address: &String| ReplyTo::new(instance.clone(), address.as_str());
+            let message = line.message.message(Bytes::copy_from_slice(&body), Names::Checked, reply_to)?;
             messages.push(Browsed::new(message, line.attempts));
         }
         Ok(Page::new(messages, header.next))
@@ -78,7 +77,7 @@ impl Admin for ZeroMq {
         let header = DeskHeader::Redrive { intake: intake.into(), ids, limit: redrive.limit };
         let answer = self.at_desk(header, Operation::Redrive).await?;
         let line: RedrivenLine = answer.read().map_err(|fault| unreadable(Operation::Redrive, fault))?;
-        Ok(Redriven::new(line.moved, line.refused, line.left))
+        Ok(line.into())
     }
 
     async fn remove(&self, object: &Object) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use polybus_contract::{AttemptGrade, Capability, Durability, Fidelity, LeaseGrade, Profile, SettleGrade};
 
-use crate::wire::words::BUS;
+use crate::wire::BUS;
 
 /// The most that a broker can do: one with a journal that is synced before anything is confirmed.
 ///

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use polybus_contract::{
     Counters, End, Error, Health, Kind, Link as LinkHealth, Operation, Profile, Result, SharedDrain,
 };
+use polybus_lines::ErrorLine;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -25,7 +26,6 @@ use crate::topology::Held;
 use crate::wire::frame::{HEAD, Packet, VERSION, kind};
 use crate::wire::hello::{Challenge, GreetingLine, HelloLine, Side, WelcomeLine, nonce};
 use crate::wire::verbs::ByeHeader;
-use crate::wire::words::ErrorLine;
 use crate::zmtp::{self, Socket};
 
 /// How long one attempt to connect may take.
@@ -413,7 +413,8 @@ async fn connect_once(handle: &Arc<Handle>) -> Result<(Arc<Link>, JoinHandle<Bro
         shake(stream, Socket::Dealer, ATTEMPT).await.map_err(|broken| lost(broken.to_string()))?;
     let said = timeout(ATTEMPT, hello(handle, &pipe, &mut inlet)).await;
     let welcome = said.map_err(|_| lost("the broker does not answer".to_owned()))??;
-    let profile = welcome.profile.profile().map_err(|fault| unreadable(Operation::Connect, fault))?;
+    let profile =
+        welcome.profile.profile(crate::wire::BUS).map_err(|fault| unreadable(Operation::Connect, fault))?;
     let largest = profile.capability.max_message.unwrap_or(64 << 20).max(u64::from(welcome.part));
     inlet.set_limits(limits(largest));
     let link = Arc::new(Link::new(pipe, handle.switch.clone(), profile, welcome.part));

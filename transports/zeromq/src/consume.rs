@@ -12,6 +12,7 @@ use polybus_contract::{
     Arrival, ConsumeOptions, Delivery, End, Gap, Incoming, Intake, Kind, LeaseTerms, Message, Name,
     Operation, ReplyTo, Result, Source, Start, SubscriptionHealth, SubscriptionState,
 };
+use polybus_lines::{GapLine, Names, millis, name};
 use rustc_hash::FxHashSet;
 use tokio::task::coop;
 use tokio::time::Instant;
@@ -21,9 +22,7 @@ use crate::error::{refuse, unreadable};
 use crate::link::{Link, Slot};
 use crate::settle::Held;
 use crate::wire::frame::{Packet, kind};
-use crate::wire::place::name;
-use crate::wire::verbs::{ConsumeHeader, CreditHeader, DeliveryHeader, EndHeader, GapHeader, StopHeader};
-use crate::wire::words::millis;
+use crate::wire::verbs::{ConsumeHeader, CreditHeader, DeliveryHeader, EndHeader, StopHeader};
 
 /// One consumer, seen from the connection, from its stream and from its deliveries.
 pub(crate) struct Reader {
@@ -302,7 +301,9 @@ impl Reader {
         let header: DeliveryHeader = packet.read()?;
         let instance = &link.profile.instance;
         let body = packet.take_body();
-        let message = header.message.message(body, |address| ReplyTo::new(instance.clone(), address))?;
+        let message = header
+            .message
+            .message(body, Names::Checked, |address| ReplyTo::new(instance.clone(), address.as_str()))?;
         let lease = header.lease_ms.map(Duration::from_millis);
         Ok(Raw {
             delivery: header.delivery,
@@ -322,7 +323,7 @@ impl Reader {
     pub(crate) fn hear(&self, packet: &Packet) {
         match packet.kind {
             kind::GAP => {
-                let Ok(header) = packet.read::<GapHeader>() else { return };
+                let Ok(header) = packet.read::<GapLine>() else { return };
                 let gap = Gap::from(header);
                 let mut inner = self.inner();
                 inner.gaps.push_back(gap);

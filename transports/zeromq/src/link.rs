@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use polybus_contract::{Error, Kind, Operation, Profile, Result};
+use polybus_lines::ErrorLine;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -16,7 +17,6 @@ use crate::request::Call;
 use crate::subscribe::Subscription;
 use crate::wire::frame::{Packet, kind};
 use crate::wire::verbs::{InfoHeader, OutcomeLine, SettleHeader};
-use crate::wire::words::ErrorLine;
 use crate::zmtp;
 
 /// Bytes that wait to be written before a message has to wait for room.

@@ -12,6 +12,7 @@ use data_encoding::HEXLOWER;
 use polybus_contract::{
     Error, Kind, Manifest, Operation, Part, PartSink, PartSource, PartStore, PartsId, Result,
 };
+use polybus_lines::millis;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -19,7 +20,6 @@ use crate::connection::Handle;
 use crate::error::unreadable;
 use crate::wire::frame::{Packet, kind};
 use crate::wire::verbs::{PartHeader, PartsHeader};
-use crate::wire::words::millis;
 
 /// Parts on their way at the same time, in either direction.
 const WINDOW: usize = 4;

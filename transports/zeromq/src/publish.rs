@@ -7,13 +7,13 @@ use std::time::Duration;
 use polybus_contract::{
     Confirm, Error, Message, MessageId, Operation, PublishOptions, Receipt, ReplyTo, Result, Target,
 };
+use polybus_lines::MessageLine;
 use tokio::time::Instant;
 
 use crate::connection::Handle;
 use crate::error::unreadable;
 use crate::wire::frame::{Packet, kind};
-use crate::wire::message::MessageLine;
-use crate::wire::options::ReceiptLine;
+use crate::wire::receipt::ReceiptLine;
 use crate::wire::verbs::PublishHeader;
 
 /// What the broker may take beyond the bound of a call, which it keeps itself.

@@ -20,8 +20,8 @@ use crate::error::{LOST, unknown, unreadable};
 use crate::link::{Link, Slot};
 use crate::publish::{GRACE, line, named};
 use crate::wire::frame::{Packet, kind};
-use crate::wire::message::ReplyLine;
-use crate::wire::options::ReceiptLine;
+use crate::wire::receipt::ReceiptLine;
+use crate::wire::reply::ReplyLine;
 use crate::wire::verbs::{CreditHeader, ReplyHeader, RequestHeader, StopHeader};
 
 /// Replies that are taken before the broker is told that there is room for as many more.
@@ -94,7 +94,7 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
 fn read(mut packet: Packet, link: &Link) -> Result<Reply, String> {
     let reply: ReplyLine = packet.read()?;
     let instance = &link.profile.instance;
-    reply.reply(packet.take_body(), |address| ReplyTo::new(instance.clone(), address))
+    reply.reply(packet.take_body(), |address| ReplyTo::new(instance.clone(), address.as_str()))
 }
 
 /// The caller's side of a call: dropping it takes the call out of the table (G8, G11).

@@ -11,6 +11,7 @@ use polybus_contract::{
     Arrival, End, Gap, GapCause, Incoming, Kind, Message, Name, Operation, ReplyTo, Result, Source, Start,
     SubscribeOptions, SubscriptionHealth, SubscriptionState,
 };
+use polybus_lines::{GapLine, Names};
 use tokio::task::coop;
 use tokio::time::Instant;
 
@@ -19,7 +20,7 @@ use crate::consume::{ATTACH, end_of};
 use crate::error::{refuse, unreadable};
 use crate::link::{Link, Slot};
 use crate::wire::frame::{Packet, kind};
-use crate::wire::verbs::{GapHeader, StopHeader, SubscribeHeader, TopicHeader};
+use crate::wire::verbs::{StopHeader, SubscribeHeader, TopicHeader};
 
 /// Bytes that wait for one reader at most, whatever their number; a single message may be larger.
 const BYTES: u64 = 64 << 20;
@@ -181,7 +182,7 @@ impl Subscription {
                 Err(fault) => self.end(End::Failed(unreadable(Operation::Subscribe, fault))),
             },
             kind::GAP => {
-                let Ok(header) = packet.read::<GapHeader>() else { return };
+                let Ok(header) = packet.read::<GapLine>() else { return };
                 let mut inner = self.inner();
                 match Gap::from(header) {
                     Gap { missed: Some(missed), cause: GapCause::SlowReader } => inner.missed += missed,
@@ -271,7 +272,9 @@ impl Subscription {
 fn read(mut packet: Packet, link: &Link) -> Result<Message, String> {
     let header: TopicHeader = packet.read()?;
     let instance = &link.profile.instance;
-    header.message.message(packet.take_body(), |address| ReplyTo::new(instance.clone(), address))
+    header.message.message(packet.take_body(), Names::Checked, |address| {
+        ReplyTo::new(instance.clone(), address.as_str())
+    })
 }
 
 fn wake(mut inner: MutexGuard<'_, Inner>) {

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use polybus_contract::{Declared, Object, Operation, Result, Topology};
+use polybus_lines::{DeclaredLine, TopologyLine};
 use tokio::time::Instant;
 
 use crate::connection::{Handle, locked};
 use crate::error::unreadable;
 use crate::link::Link;
 use crate::wire::frame::{Packet, kind};
-use crate::wire::topology::{DeclaredLine, TopologyLine};
 
 /// How long declaring may take.
 const WITHIN: Duration = Duration::from_secs(30);

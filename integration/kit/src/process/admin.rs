@@ -5,32 +5,14 @@ use polybus_contract::{
     Admin, Browse, Browsed, Intake, MessageId, Object, Operation, Page, Place, Purged, QueueInfo, Redrive,
     Redriven, Result,
 };
+use polybus_lines::{InfoLine, IntakeLine, RedrivenLine};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::client::ProcessTransport;
-use super::figures::{BrowsedLine, InfoLine, PageLine, RedrivenLine};
+use super::figures::{BrowsedLine, PageLine};
 use super::link::{GRACE, unreadable};
-use super::place::{IntakeLine, PlaceLine};
 use super::wire::Op;
-
-impl From<Place> for PlaceLine {
-    fn from(place: Place) -> Self {
-        match place {
-            Place::Ready => Self::Ready,
-            Place::Dead => Self::Dead,
-        }
-    }
-}
-
-impl From<PlaceLine> for Place {
-    fn from(place: PlaceLine) -> Self {
-        match place {
-            PlaceLine::Ready => Self::Ready,
-            PlaceLine::Dead => Self::Dead,
-        }
-    }
-}
 
 impl ProcessTransport {
     async fn at_desk<T: DeserializeOwned>(&self, op: Op, operation: Operation) -> Result<T> {
@@ -55,8 +37,8 @@ impl Admin for ProcessTransport {
         let Browse { from, limit, .. } = browse;
         let op = Op::Browse { intake: intake.into(), place: place.into(), from, limit };
         let line: PageLine = self.at_desk(op, Operation::Browse).await?;
-        let browsed = |line: &BrowsedLine| Ok(Browsed::new(line.message.message()?, line.attempts));
-        let messages: Result<_, String> = line.messages.iter().map(browsed).collect();
+        let browsed = |line: BrowsedLine| Ok(Browsed::new(line.message.message()?, line.attempts));
+        let messages: Result<_, String> = line.messages.into_iter().map(browsed).collect();
         let messages = messages.map_err(|fault| unreadable(Operation::Browse, fault))?;
         Ok(Page::new(messages, line.next))
     }
@@ -69,8 +51,8 @@ impl Admin for ProcessTransport {
     async fn redrive(&self, intake: &Intake, redrive: Redrive) -> Result<Redriven> {
         let ids = redrive.ids.iter().map(MessageId::to_string).collect();
         let op = Op::Redrive { intake: intake.into(), ids, limit: redrive.limit };
-        let RedrivenLine { moved, refused, left } = self.at_desk(op, Operation::Redrive).await?;
-        Ok(Redriven::new(moved, refused, left))
+        let line: RedrivenLine = self.at_desk(op, Operation::Redrive).await?;
+        Ok(line.into())
     }
 
     async fn remove(&self, object: &Object) -> Result<()> {

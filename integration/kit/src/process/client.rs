@@ -9,6 +9,7 @@ use polybus_contract::{
     Message, Name, Operation, Profile, PublishOptions, Receipt, Reply, ReplyOptions, ReplyTo, RequestOptions,
     Result, Start, SubscribeOptions, Target, Topology, Transport,
 };
+use polybus_lines::{DeclaredLine, ProfileLine, millis};
 use serde_json::Value;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -17,10 +18,9 @@ use super::child::Process;
 use super::figures::DrainLine;
 use super::link::{GRACE, Link, locked, unreadable};
 use super::options::ReceiptLine;
+use super::profile::{most, profile_of};
 use super::stream::{Remote, read_delivery, read_message, read_reply};
-use super::topology::DeclaredLine;
 use super::wire::Op;
-use super::words::{ProfileLine, millis, most};
 
 /// A handle on the bus of a [`Process`].
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl ProcessTransport {
     }
 
     fn learn(&self, said: &ProfileLine, operation: Operation) -> Result<()> {
-        let profile = said.profile().map_err(|fault| unreadable(operation, fault))?;
+        let profile = profile_of(said).map_err(|fault| unreadable(operation, fault))?;
         *locked(&self.profile) = profile;
         Ok(())
     }

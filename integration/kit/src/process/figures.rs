@@ -1,15 +1,12 @@
-//! Health, drain reports and the figures of the desk on the line.
+//! Health, drain reports and browsed pages on the line.
 
 use std::time::Duration;
 
-use polybus_contract::{
-    Browse, Counters, DrainReport, Health, Link, MessageId, QueueInfo, Redrive, SubscriptionHealth,
-    SubscriptionState, UnixMillis,
-};
+use polybus_contract::{Counters, DrainReport, Health, Link, SubscriptionHealth, SubscriptionState};
+use polybus_lines::millis;
 use serde::{Deserialize, Serialize};
 
 use super::message::MessageLine;
-use super::words::millis;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -140,40 +137,6 @@ impl From<HealthLine> for Health {
     }
 }
 
-/// Figures of a queue; what is missing is unknown.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct InfoLine {
-    ready: Option<u64>,
-    delayed: Option<u64>,
-    leased: Option<u64>,
-    dead: Option<u64>,
-    bytes: Option<u64>,
-    consumers: Option<u64>,
-    oldest: Option<i64>,
-    sent: Option<u64>,
-    handed_out: Option<u64>,
-    settled: Option<u64>,
-}
-
-impl From<QueueInfo> for InfoLine {
-    fn from(info: QueueInfo) -> Self {
-        let QueueInfo { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } =
-            info;
-        let oldest = oldest.map(|at| at.0);
-        Self { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled }
-    }
-}
-
-impl From<InfoLine> for QueueInfo {
-    fn from(line: InfoLine) -> Self {
-        let InfoLine { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled } =
-            line;
-        let oldest = oldest.map(UnixMillis);
-        Self { ready, delayed, leased, dead, bytes, consumers, oldest, sent, handed_out, settled }
-    }
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct BrowsedLine {
     pub(super) message: MessageLine,
@@ -184,21 +147,4 @@ pub(super) struct BrowsedLine {
 pub(super) struct PageLine {
     pub(super) messages: Vec<BrowsedLine>,
     pub(super) next: Option<u64>,
-}
-
-/// Moved, refused, left.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct RedrivenLine {
-    pub(super) moved: u64,
-    pub(super) refused: u64,
-    pub(super) left: u64,
-}
-
-pub(super) fn browse_of(from: u64, limit: u32) -> Browse {
-    Browse::default().with_from(from).with_limit(limit)
-}
-
-pub(super) fn redrive_of(ids: &[String], limit: Option<u64>) -> Redrive {
-    let ids: Vec<_> = ids.iter().map(|id| MessageId::from(id.as_str())).collect();
-    Redrive::default().with_ids(ids).with_limit(limit)
 }

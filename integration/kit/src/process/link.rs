@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use polybus_contract::{Error, Health, Kind, Operation, Result, Status};
+use polybus_lines::{ErrorLine, GapLine};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -14,8 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::lines::{Line, LineReader};
-use super::wire::{EndLine, FromProcess, GapLine, Op, OutcomeLine, RequestLine};
-use super::words::ErrorLine;
+use super::wire::{EndLine, FromProcess, Op, OutcomeLine, RequestLine};
 
 /// How long the process may take for an answer beyond the bound of what was asked.
 pub(super) const GRACE: Duration = Duration::from_secs(10);

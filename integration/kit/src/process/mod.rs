@@ -19,12 +19,10 @@ mod lines;
 mod link;
 mod message;
 mod options;
-mod place;
+mod profile;
 mod server;
 mod stream;
-mod topology;
 mod wire;
-mod words;
 
 pub use child::Process;
 pub use client::ProcessTransport;

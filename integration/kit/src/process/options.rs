@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use polybus_contract::{
-    Confirm, Confirmed, ConsumeOptions, Deadline, Fidelity, MessageId, Nobody, Property, PublishOptions,
-    Receipt, RemoteError, Replies, ReplyOptions, RequestOptions, Start, SubscribeOptions, WhenFull,
+    Confirmed, ConsumeOptions, Fidelity, MessageId, Property, PublishOptions, Receipt, RequestOptions, Start,
+    SubscribeOptions,
 };
+use polybus_lines::{durability_of, durability_word, millis};
 use serde::{Deserialize, Serialize};
-
-use super::message::RemoteErrorLine;
-use super::words::{durability_of, durability_word, millis};
 
 fn losses(fidelity: Fidelity) -> Vec<String> {
     fidelity.iter().map(|property| property.name().to_owned()).collect()
@@ -20,50 +18,43 @@ fn losses_of(words: &[String]) -> Fidelity {
     Property::ALL.iter().filter(is).copied().collect()
 }
 
+/// Options of a publish, with the losses that the caller accepts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PublishLine {
-    confirm: String,
-    pub(super) within_ms: u64,
-    wait_when_full: bool,
-    delay_ms: Option<u64>,
-    send_number: u32,
+    #[serde(flatten)]
+    line: polybus_lines::PublishLine,
     accept_loss: Vec<String>,
 }
 
 impl From<&PublishOptions> for PublishLine {
     fn from(options: &PublishOptions) -> Self {
-        let confirm = match options.confirm {
-            Confirm::Required => "required",
-            Confirm::WhereAble => "where_able",
-            Confirm::No => "no",
-        };
-        Self {
-            confirm: confirm.to_owned(),
-            within_ms: millis(options.within),
-            wait_when_full: options.when_full == WhenFull::Wait,
-            delay_ms: options.delay.map(millis),
-            send_number: options.send_number,
-            accept_loss: losses(options.accept_loss),
-        }
+        Self { line: options.into(), accept_loss: losses(options.accept_loss) }
     }
 }
 
 impl PublishLine {
     pub(super) fn options(&self) -> Result<PublishOptions, String> {
-        let confirm = match self.confirm.as_str() {
-            "required" => Confirm::Required,
-            "where_able" => Confirm::WhereAble,
-            "no" => Confirm::No,
-            other => return Err(format!("unknown confirm {other:?}")),
-        };
-        let when_full = if self.wait_when_full { WhenFull::Wait } else { WhenFull::Fail };
-        Ok(PublishOptions::default()
-            .with_confirm(confirm)
-            .with_within(Duration::from_millis(self.within_ms))
-            .with_when_full(when_full)
-            .with_delay(self.delay_ms.map(Duration::from_millis))
-            .with_send_number(self.send_number)
-            .with_accept_loss(losses_of(&self.accept_loss)))
+        Ok(self.line.options()?.with_accept_loss(losses_of(&self.accept_loss)))
+    }
+}
+
+/// Options of a request, with the losses that the caller accepts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct AskLine {
+    #[serde(flatten)]
+    line: polybus_lines::AskLine,
+    accept_loss: Vec<String>,
+}
+
+impl From<&RequestOptions> for AskLine {
+    fn from(options: &RequestOptions) -> Self {
+        Self { line: options.into(), accept_loss: losses(options.accept_loss) }
+    }
+}
+
+impl AskLine {
+    pub(super) fn options(&self) -> RequestOptions {
+        self.line.options().with_accept_loss(losses_of(&self.accept_loss))
     }
 }
 
@@ -164,86 +155,31 @@ impl SubscribeLine {
     }
 }
 
-/// Options of a request.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct AskLine {
-    /// None: for ever.
-    deadline_ms: Option<u64>,
-    fail_if_nobody: bool,
-    many: bool,
-    count: Option<u32>,
-    send_number: u32,
-    at_most_once: bool,
-    accept_loss: Vec<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl From<&RequestOptions> for AskLine {
-    fn from(options: &RequestOptions) -> Self {
-        let deadline_ms = match options.deadline {
-            Deadline::Within(within) => Some(millis(within)),
-            Deadline::Never => None,
-        };
-        let (many, count) = match options.replies {
-            Replies::One => (false, None),
-            Replies::Many(count) => (true, count),
-        };
-        Self {
-            deadline_ms,
-            fail_if_nobody: options.nobody == Nobody::Fail,
-            many,
-            count,
-            send_number: options.send_number,
-            at_most_once: options.at_most_once,
-            accept_loss: losses(options.accept_loss),
-        }
-    }
-}
+    #[test]
+    fn k9_accepted_losses_stand_beside_the_other_options() {
+        let losses = Fidelity::none().with(Property::Sender);
+        let publish = PublishOptions::default().with_accept_loss(losses);
+        let line = serde_json::to_string(&PublishLine::from(&publish)).unwrap();
+        let text = concat!(
+            r#"{"confirm":"required","within_ms":10000,"wait_when_full":false,"delay_ms":null,"send_number":0,"#,
+            r#""accept_loss":["sender"]}"#,
+        );
+        assert_eq!(line, text);
+        let again: PublishLine = serde_json::from_str(&line).unwrap();
+        assert_eq!(again.options().unwrap().accept_loss, losses);
 
-impl AskLine {
-    pub(super) fn options(&self) -> RequestOptions {
-        let within = |ms| Deadline::Within(Duration::from_millis(ms));
-        RequestOptions::default()
-            .with_deadline(self.deadline_ms.map_or(Deadline::Never, within))
-            .with_nobody(if self.fail_if_nobody { Nobody::Fail } else { Nobody::Wait })
-            .with_replies(if self.many { Replies::Many(self.count) } else { Replies::One })
-            .with_send_number(self.send_number)
-            .with_at_most_once(self.at_most_once)
-            .with_accept_loss(losses_of(&self.accept_loss))
-    }
-}
-
-/// Options of a reply.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct AnswerLine {
-    pub(super) within_ms: u64,
-    index: u32,
-    last: bool,
-    attempt: Option<u32>,
-    responder: Option<String>,
-    error: Option<RemoteErrorLine>,
-}
-
-impl From<&ReplyOptions> for AnswerLine {
-    fn from(options: &ReplyOptions) -> Self {
-        Self {
-            within_ms: millis(options.within),
-            index: options.index,
-            last: options.last,
-            attempt: options.attempt,
-            responder: options.responder.clone(),
-            error: options.error.as_ref().map(RemoteErrorLine::from),
-        }
-    }
-}
-
-impl AnswerLine {
-    pub(super) fn options(self) -> ReplyOptions {
-        ReplyOptions::default()
-            .with_within(Duration::from_millis(self.within_ms))
-            .with_index(self.index)
-            .with_last(self.last)
-            .with_attempt(self.attempt)
-            .with_responder(self.responder)
-            .with_error(self.error.map(RemoteError::from))
+        let request = RequestOptions::default().with_accept_loss(losses);
+        let line = serde_json::to_string(&AskLine::from(&request)).unwrap();
+        let text = concat!(
+            r#"{"deadline_ms":30000,"fail_if_nobody":false,"many":false,"count":null,"send_number":0,"#,
+            r#""at_most_once":false,"accept_loss":["sender"]}"#,
+        );
+        assert_eq!(line, text);
+        let again: AskLine = serde_json::from_str(&line).unwrap();
+        assert_eq!(again.options().accept_loss, losses);
     }
 }

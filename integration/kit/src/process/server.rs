@@ -11,6 +11,10 @@ use polybus_contract::{
     Admin, Arrival, Delivery, End, Error, Feature, Incoming, Keep, Kind, Lease, LeaseTerms, Message,
     Operation, Outcome, Reason, Reply, Result, Transport,
 };
+use polybus_lines::{
+    DeclaredLine, ErrorLine, InfoLine, IntakeLine, ProfileLine, RedrivenLine, browse_of, millis, name,
+    redrive_of,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -19,17 +23,12 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::PROTOCOL;
-use super::figures::{
-    BrowsedLine, DrainLine, HealthLine, InfoLine, PageLine, RedrivenLine, browse_of, redrive_of,
-};
+use super::figures::{BrowsedLine, DrainLine, HealthLine, PageLine};
 use super::lines::{Line, LineReader};
 use super::link::{is_object, locked};
 use super::message::{MessageLine, ReplyLine, body_of};
 use super::options::ReceiptLine;
-use super::place::{IntakeLine, name};
-use super::topology::DeclaredLine;
 use super::wire::{DeliveryLine, EndLine, FromProcess, Op, OutcomeLine, RequestLine};
-use super::words::{ErrorLine, ProfileLine, millis};
 
 /// How often the health of each handle is looked at; it is told when it has changed.
 const HEALTH: Duration = Duration::from_millis(50);
@@ -480,8 +479,7 @@ async fn at_desk(desk: &dyn Admin, op: Op) -> Answer {
         }
         Op::Redrive { intake, ids, limit } => {
             let intake = intake.intake().map_err(bad(Operation::Redrive))?;
-            let done = desk.redrive(&intake, redrive_of(&ids, limit)).await?;
-            value(RedrivenLine { moved: done.moved, refused: done.refused, left: done.left })
+            value(RedrivenLine::from(desk.redrive(&intake, redrive_of(&ids, limit)).await?))
         }
         Op::Remove { object } => {
             let object = object.object().map_err(bad(Operation::Remove))?;

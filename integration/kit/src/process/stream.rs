@@ -10,13 +10,12 @@ use polybus_contract::{
     Arrival, Delivery, End, Error, Hold, Keep, Kind, LeaseTerms, Message, Operation, Outcome, Reply, Result,
     Settling, Source, Status,
 };
+use polybus_lines::{millis, name};
 use serde_json::Value;
 
 use super::link::{Arrived, Inbox, Link, gone, locked, unreadable};
 use super::message::{MessageLine, ReplyLine, body_line};
-use super::place::name;
 use super::wire::{DeliveryLine, Op, OutcomeLine};
-use super::words::millis;
 
 /// How what arrives is read.
 type Read<T> = fn(&Arc<Link>, u64, Value) -> Result<T, String>;

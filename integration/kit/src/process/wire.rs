@@ -1,15 +1,14 @@
 //! Requests, answers and events on the line.
 
-use polybus_contract::{Gap, GapCause};
+use polybus_lines::{
+    AnswerLine, ErrorLine, GapLine, IntakeLine, ObjectLine, PlaceLine, TargetLine, TopologyLine,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::figures::HealthLine;
 use super::message::{MessageLine, ReplyToLine};
-use super::options::{AnswerLine, AskLine, ConsumeLine, PublishLine, SubscribeLine};
-use super::place::{IntakeLine, ObjectLine, PlaceLine, TargetLine};
-use super::topology::TopologyLine;
-use super::words::ErrorLine;
+use super::options::{AskLine, ConsumeLine, PublishLine, SubscribeLine};
 
 /// What the kit sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,36 +71,6 @@ pub(super) struct FromProcess {
     pub(super) handle: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) health: Option<HealthLine>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct GapLine {
-    pub(super) missed: Option<u64>,
-    pub(super) cause: String,
-}
-
-impl From<Gap> for GapLine {
-    fn from(gap: Gap) -> Self {
-        let cause = match gap.cause {
-            GapCause::SlowReader => "slow_reader",
-            GapCause::Outage => "outage",
-            GapCause::Bound => "bound",
-            _ => "network",
-        };
-        Self { missed: gap.missed, cause: cause.to_owned() }
-    }
-}
-
-impl From<GapLine> for Gap {
-    fn from(line: GapLine) -> Self {
-        let cause = match line.cause.as_str() {
-            "slow_reader" => GapCause::SlowReader,
-            "outage" => GapCause::Outage,
-            "bound" => GapCause::Bound,
-            _ => GapCause::Network,
-        };
-        Self { missed: line.missed, cause }
-    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

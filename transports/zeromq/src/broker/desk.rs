@@ -4,12 +4,10 @@ use bytes::BytesMut;
 use polybus_contract::{
     Admin, Browse, Error, Feature, Kind, Name, Object, Operation, Page, Place, Result, Transport,
 };
+use polybus_lines::{InfoLine, IntakeLine, MessageLine, RedrivenLine, browse_of, redrive_of};
 
 use super::identity::{Right, Rights};
-use crate::wire::figures::{InfoLine, RedrivenLine, browse_of, redrive_of};
 use crate::wire::frame::{Packet, kind};
-use crate::wire::message::MessageLine;
-use crate::wire::place::IntakeLine;
 use crate::wire::verbs::{BrowsedLine, DeskHeader, ListHeader, PageHeader, PurgedHeader};
 
 /// Bytes of one page of browsed messages, unless a single one is larger.
@@ -56,8 +54,7 @@ pub(super) async fn at(
         }
         DeskHeader::Redrive { intake, ids, limit } => {
             let intake = allowed(&intake, rights, Operation::Redrive)?;
-            let done = desk.redrive(&intake, redrive_of(&ids, limit)).await?;
-            ok(&RedrivenLine { moved: done.moved, refused: done.refused, left: done.left })
+            ok(&RedrivenLine::from(desk.redrive(&intake, redrive_of(&ids, limit)).await?))
         }
         DeskHeader::Remove { object } => {
             let object = object.object().map_err(name_fault)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use polybus_contract::{Error, Kind, Operation};
+use polybus_lines::{ProfileLine, millis};
 use tokio::time::{Instant, timeout_at};
 
 use super::clients::{Client, Takeover};
@@ -14,7 +15,6 @@ use super::state::State;
 use crate::pipe::{Broken, Inlet, Pipe, Said, limits};
 use crate::wire::frame::{Packet, VERSION, kind};
 use crate::wire::hello::{Challenge, GreetingLine, HelloLine, Side, WelcomeLine, nonce};
-use crate::wire::words::{ProfileLine, millis};
 use crate::zmtp;
 
 /// Who said hello, and with what rights.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, SelectAll, StreamExt};
 use polybus_contract::{Error, Kind, Operation};
+use polybus_lines::{ErrorLine, GapLine, MessageLine, millis};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
@@ -22,9 +23,8 @@ use super::state::State;
 use super::undelivered::ToldHeader;
 use crate::pipe::{Broken, Inlet, Pipe, Said};
 use crate::wire::frame::{Packet, kind};
-use crate::wire::message::{MessageLine, ReplyLine};
-use crate::wire::verbs::{DeliveryHeader, EndHeader, GapHeader, InfoHeader, TopicHeader};
-use crate::wire::words::{ErrorLine, millis};
+use crate::wire::reply::ReplyLine;
+use crate::wire::verbs::{DeliveryHeader, EndHeader, InfoHeader, TopicHeader};
 use crate::zmtp;
 
 /// How long a client may take to say who it is.
@@ -347,7 +347,7 @@ impl Session {
                 let body = reply.message.body().head().clone();
                 Packet::new(kind::ANSWER, number, &ReplyLine::of(&reply, address)).with_body(body)
             }
-            Fed::Gap(gap) => Packet::new(kind::GAP, number, &GapHeader::from(gap)),
+            Fed::Gap(gap) => Packet::new(kind::GAP, number, &GapLine::from(gap)),
             Fed::End(end) => {
                 self.forget_stream(number);
                 Packet::new(kind::END, number, &end_header(&end))

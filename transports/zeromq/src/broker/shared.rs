@@ -59,7 +59,7 @@ impl Shared {
             // The broker adds the name of the sender.
             capability.max_message = capability.max_message.map(|most| most.saturating_sub(SENDER));
         }
-        let profile = Profile::new(crate::wire::words::BUS, instance, capability, inner.fidelity);
+        let profile = Profile::new(crate::wire::BUS, instance, capability, inner.fidelity);
         let shared = Arc::new(Self {
             config,
             bus,

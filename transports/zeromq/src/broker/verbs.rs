@@ -6,20 +6,17 @@ use std::time::Duration;
 use polybus_contract::{
     ConsumeOptions, Error, Kind, Message, Operation, Result, Start, SubscribeOptions, Target, Transport,
 };
+use polybus_lines::{DeclaredLine, MessageLine, Names, TopologyLine, millis, name};
 
 use super::feed::{Control, Feed, Spring};
 use super::identity::Right;
 use super::session::{Done, LASTING, STREAMS, Session, refusal};
 use crate::wire::frame::{Packet, kind};
-use crate::wire::message::MessageLine;
-use crate::wire::options::ReceiptLine;
-use crate::wire::place::name;
-use crate::wire::topology::{DeclaredLine, TopologyLine};
+use crate::wire::receipt::ReceiptLine;
 use crate::wire::verbs::{
     ByeHeader, ConsumeHeader, CreditHeader, DeskHeader, PartsHeader, PublishHeader, RenewHeader,
     RenewedHeader, ReplyHeader, RequestHeader, SettleHeader, StopHeader, SubscribeHeader,
 };
-use crate::wire::words::millis;
 
 /// Replies on their way to a caller that has taken none of them.
 const WINDOW: u32 = 64;
@@ -92,7 +89,7 @@ impl Session {
     /// The message of a header with the body of its packet. Who has proven who he is, is its sender.
     fn message_of(&self, line: &MessageLine, packet: &mut Packet, operation: Operation) -> Result<Message> {
         let shared = &self.shared;
-        let message = line.message(packet.take_body(), |address| shared.reply_to(address));
+        let message = line.message(packet.take_body(), Names::Checked, |address| shared.reply_to(address));
         let message =
             message.map_err(|fault| Error::new(Kind::InvalidMessage, operation).with_detail(fault))?;
         Ok(match &self.state.user {

@@ -4,10 +4,9 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
+use polybus_lines::ProfileLine;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-
-use super::words::ProfileLine;
 
 /// What the broker says first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

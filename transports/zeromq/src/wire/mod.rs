@@ -2,18 +2,18 @@
 
 pub mod frame;
 
-pub(crate) mod figures;
 pub(crate) mod hello;
-pub(crate) mod message;
-pub(crate) mod options;
-pub(crate) mod place;
-pub(crate) mod topology;
+pub(crate) mod receipt;
+pub(crate) mod reply;
 pub(crate) mod verbs;
-pub(crate) mod words;
 
 use polybus_contract::{Operation, ReplyTo};
+use polybus_lines::{ErrorLine, GapLine, Names, TopologyLine, name};
 
 use frame::{Packet, kind};
+
+/// The kind of this bus.
+pub(crate) const BUS: &str = "zmq";
 
 /// Reads everything that a packet says, as client and broker would, whichever of them it is for. For tools that look at
 /// what is said, and for fuzzing.
@@ -21,30 +21,30 @@ use frame::{Packet, kind};
 /// # Errors
 /// What cannot be read, in words.
 pub fn check(packet: &Packet) -> Result<(), String> {
-    let own = |address: &str| ReplyTo::new("", address);
+    let own = |address: &String| ReplyTo::new("", address.as_str());
     let body = || packet.body.clone().unwrap_or_default();
     match packet.kind {
         kind::HELLO => packet.read::<hello::HelloLine>().map(drop),
         kind::GREETING => packet.read::<hello::GreetingLine>().map(drop),
-        kind::WELCOME => packet.read::<hello::WelcomeLine>()?.profile.profile().map(drop),
-        kind::DECLARE => packet.read::<topology::TopologyLine>()?.topology().map(drop),
+        kind::WELCOME => packet.read::<hello::WelcomeLine>()?.profile.profile(BUS).map(drop),
+        kind::DECLARE => packet.read::<TopologyLine>()?.topology().map(drop),
         kind::PUBLISH => {
             let header = packet.read::<verbs::PublishHeader>()?;
             let _ = (header.to.target()?, header.options.options()?);
-            header.message.message(body(), own).map(drop)
+            header.message.message(body(), Names::Checked, own).map(drop)
         }
         kind::REQUEST => {
             let header = packet.read::<verbs::RequestHeader>()?;
             let _ = (header.to.target()?, header.options.options());
-            header.message.message(body(), own).map(drop)
+            header.message.message(body(), Names::Checked, own).map(drop)
         }
         kind::REPLY => {
             let header = packet.read::<verbs::ReplyHeader>()?;
             let _ = header.options.options();
-            header.message.message(body(), own).map(drop)
+            header.message.message(body(), Names::Checked, own).map(drop)
         }
         kind::CONSUME => packet.read::<verbs::ConsumeHeader>()?.from.intake().map(drop),
-        kind::SUBSCRIBE => place::name(&packet.read::<verbs::SubscribeHeader>()?.topic).map(drop),
+        kind::SUBSCRIBE => name(&packet.read::<verbs::SubscribeHeader>()?.topic).map(drop),
         kind::SETTLE => {
             packet.read::<verbs::SettleHeader>().map(|header| drop(header.outcome.outcome(body())))
         }
@@ -54,14 +54,16 @@ pub fn check(packet: &Packet) -> Result<(), String> {
         kind::BYE => packet.read::<verbs::ByeHeader>().map(drop),
         kind::DESK => packet.read::<verbs::DeskHeader>().map(drop),
         kind::PARTS => packet.read::<verbs::PartsHeader>().map(drop),
-        kind::ERROR => packet.read::<words::ErrorLine>().map(|line| drop(line.error(Operation::Decode))),
+        kind::ERROR => packet.read::<ErrorLine>().map(|line| drop(line.error(Operation::Decode))),
         kind::DELIVERY => {
             let header = packet.read::<verbs::DeliveryHeader>()?;
-            header.message.message(body(), own).map(drop)
+            header.message.message(body(), Names::Checked, own).map(drop)
         }
-        kind::TOPIC => packet.read::<verbs::TopicHeader>()?.message.message(body(), own).map(drop),
-        kind::ANSWER => packet.read::<message::ReplyLine>()?.reply(body(), own).map(drop),
-        kind::GAP => packet.read::<verbs::GapHeader>().map(drop),
+        kind::TOPIC => {
+            packet.read::<verbs::TopicHeader>()?.message.message(body(), Names::Checked, own).map(drop)
+        }
+        kind::ANSWER => packet.read::<reply::ReplyLine>()?.reply(body(), own).map(drop),
+        kind::GAP => packet.read::<GapLine>().map(drop),
         kind::END => packet.read::<verbs::EndHeader>().map(drop),
         kind::INFO => packet.read::<verbs::InfoHeader>().map(drop),
         kind::OK => packet.read::<serde_json::Value>().map(drop),

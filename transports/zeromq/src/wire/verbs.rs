@@ -1,13 +1,13 @@
 //! The headers of packets.
 
-use polybus_contract::{Gap, GapCause, Keep, Outcome, Reason};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use super::message::MessageLine;
-use super::options::{AnswerLine, AskLine, PublishLine};
-use super::place::{IntakeLine, ObjectLine, PlaceLine, TargetLine};
-use super::words::{ErrorLine, millis};
+use polybus_contract::{Keep, Outcome, Reason};
+use polybus_lines::{
+    AnswerLine, AskLine, ErrorLine, IntakeLine, MessageLine, ObjectLine, PlaceLine, PublishLine, TargetLine,
+    millis,
+};
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PublishHeader {
@@ -185,36 +185,6 @@ pub(crate) struct DeliveryHeader {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TopicHeader {
     pub(crate) message: MessageLine,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct GapHeader {
-    pub(crate) missed: Option<u64>,
-    pub(crate) cause: String,
-}
-
-impl From<Gap> for GapHeader {
-    fn from(gap: Gap) -> Self {
-        let cause = match gap.cause {
-            GapCause::SlowReader => "slow_reader",
-            GapCause::Outage => "outage",
-            GapCause::Bound => "bound",
-            _ => "network",
-        };
-        Self { missed: gap.missed, cause: cause.to_owned() }
-    }
-}
-
-impl From<GapHeader> for Gap {
-    fn from(header: GapHeader) -> Self {
-        let cause = match header.cause.as_str() {
-            "slow_reader" => GapCause::SlowReader,
-            "outage" => GapCause::Outage,
-            "bound" => GapCause::Bound,
-            _ => GapCause::Network,
-        };
-        Self { missed: header.missed, cause }
-    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

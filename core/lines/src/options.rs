@@ -1,21 +1,23 @@
-//! Options and receipts on the wire.
+//! Options of the calls that send something.
 
 use std::time::Duration;
 
 use polybus_contract::{
-    Confirm, Confirmed, Deadline, MessageId, Nobody, PublishOptions, Receipt, RemoteError, Replies,
-    ReplyOptions, RequestOptions, WhenFull,
+    Confirm, Deadline, Nobody, PublishOptions, RemoteError, Replies, ReplyOptions, RequestOptions, WhenFull,
 };
 use serde::{Deserialize, Serialize};
 
-use super::message::RemoteErrorLine;
-use super::words::{durability_of, durability_word, millis};
+use crate::error::RemoteErrorLine;
+use crate::words::millis;
 
+/// Options of a publish. What is left out is as the contract has it. Which losses the caller accepts is not among them:
+/// that is for the side that sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct PublishLine {
+pub struct PublishLine {
     confirm: String,
-    pub(crate) within_ms: u64,
+    /// How long the call may take.
+    pub within_ms: u64,
     wait_when_full: bool,
     delay_ms: Option<u64>,
     send_number: u32,
@@ -45,7 +47,11 @@ impl Default for PublishLine {
 }
 
 impl PublishLine {
-    pub(crate) fn options(&self) -> Result<PublishOptions, String> {
+    /// The options.
+    ///
+    /// # Errors
+    /// The word of `confirm`, if it is unknown.
+    pub fn options(&self) -> Result<PublishOptions, String> {
         let confirm = match self.confirm.as_str() {
             "required" => Confirm::Required,
             "where_able" => Confirm::WhereAble,
@@ -62,52 +68,10 @@ impl PublishLine {
     }
 }
 
-/// What a publish or a reply was worth: `confirmed`, `handed` or `unclaimed`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ReceiptLine {
-    receipt: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    durability: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    duplicate: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-}
-
-impl ReceiptLine {
-    /// The id is said to those who gave none.
-    pub(crate) fn of(receipt: &Receipt, with_id: bool) -> Self {
-        let (word, durability, duplicate, id) = match receipt {
-            Receipt::Confirmed(confirmed) => {
-                let durability = durability_word(confirmed.durability).to_owned();
-                ("confirmed", Some(durability), confirmed.duplicate, Some(&confirmed.id))
-            }
-            Receipt::Handed(id) => ("handed", None, false, Some(id)),
-            _ => ("unclaimed", None, false, None),
-        };
-        let id = id.filter(|_| with_id).map(MessageId::to_string);
-        Self { receipt: word.to_owned(), durability, duplicate, id }
-    }
-
-    /// For a message that was sent under `id`.
-    pub(crate) fn receipt(self, id: MessageId) -> Result<Receipt, String> {
-        Ok(match self.receipt.as_str() {
-            "confirmed" => {
-                let known = self.durability.as_deref().and_then(durability_of).unwrap_or_default();
-                let confirmed = Confirmed::new(id, known);
-                Receipt::Confirmed(if self.duplicate { confirmed.as_duplicate() } else { confirmed })
-            }
-            "handed" => Receipt::Handed(id),
-            "unclaimed" => Receipt::Unclaimed,
-            other => return Err(format!("unknown receipt {other:?}")),
-        })
-    }
-}
-
-/// Options of a request.
+/// Options of a request. What is left out is as the contract has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct AskLine {
+pub struct AskLine {
     /// None: for ever.
     deadline_ms: Option<u64>,
     fail_if_nobody: bool,
@@ -145,7 +109,9 @@ impl Default for AskLine {
 }
 
 impl AskLine {
-    pub(crate) fn options(&self) -> RequestOptions {
+    /// The options.
+    #[must_use]
+    pub fn options(&self) -> RequestOptions {
         let within = |ms| Deadline::Within(Duration::from_millis(ms));
         RequestOptions::default()
             .with_deadline(self.deadline_ms.map_or(Deadline::Never, within))
@@ -156,11 +122,12 @@ impl AskLine {
     }
 }
 
-/// Options of a reply.
+/// Options of a reply. What is left out is as the contract has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct AnswerLine {
-    pub(crate) within_ms: u64,
+pub struct AnswerLine {
+    /// How long the call may take.
+    pub within_ms: u64,
     index: u32,
     last: bool,
     attempt: Option<u32>,
@@ -188,7 +155,9 @@ impl Default for AnswerLine {
 }
 
 impl AnswerLine {
-    pub(crate) fn options(self) -> ReplyOptions {
+    /// The options.
+    #[must_use]
+    pub fn options(self) -> ReplyOptions {
         ReplyOptions::default()
             .with_within(Duration::from_millis(self.within_ms))
             .with_index(self.index)

@@ -1,12 +1,15 @@
-//! Names, targets, intakes and objects on the wire.
+//! Names, targets, intakes, objects and places.
 
-use polybus_contract::{Intake, Name, Object, Target};
+use polybus_contract::{Intake, Name, Object, Place, Target};
 use serde::{Deserialize, Serialize};
 
+/// Where a message goes: `{"queue": NAME}` or `{"topic": NAME}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum TargetLine {
+pub enum TargetLine {
+    /// To a queue.
     Queue(String),
+    /// To a topic.
     Topic(String),
 }
 
@@ -19,12 +22,20 @@ impl From<&Target> for TargetLine {
     }
 }
 
-pub(crate) fn name(text: &str) -> Result<Name, String> {
+/// A name as it stands on the wire, checked.
+///
+/// # Errors
+/// Why it is no name.
+pub fn name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
 
 impl TargetLine {
-    pub(crate) fn target(&self) -> Result<Target, String> {
+    /// The target.
+    ///
+    /// # Errors
+    /// Why its name is none.
+    pub fn target(&self) -> Result<Target, String> {
         match self {
             Self::Queue(text) => name(text).map(Target::Queue),
             Self::Topic(text) => name(text).map(Target::Topic),
@@ -32,11 +43,19 @@ impl TargetLine {
     }
 }
 
+/// What is consumed from: `{"queue": NAME}` or `{"group": {"topic": NAME, "group": NAME}}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum IntakeLine {
+pub enum IntakeLine {
+    /// From a queue.
     Queue(String),
-    Group { topic: String, group: String },
+    /// From a durable group of a topic.
+    Group {
+        /// The topic.
+        topic: String,
+        /// The group's own name.
+        group: String,
+    },
 }
 
 impl From<&Intake> for IntakeLine {
@@ -51,7 +70,11 @@ impl From<&Intake> for IntakeLine {
 }
 
 impl IntakeLine {
-    pub(crate) fn intake(&self) -> Result<Intake, String> {
+    /// The intake.
+    ///
+    /// # Errors
+    /// Which of its names is none, and why.
+    pub fn intake(&self) -> Result<Intake, String> {
         Ok(match self {
             Self::Queue(text) => Intake::Queue(name(text)?),
             Self::Group { topic, group } => Intake::Group { topic: name(topic)?, group: name(group)? },
@@ -59,12 +82,21 @@ impl IntakeLine {
     }
 }
 
+/// What can be removed: an intake as [`IntakeLine`] has it, or `{"topic": NAME}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum ObjectLine {
+pub enum ObjectLine {
+    /// A queue.
     Queue(String),
+    /// A topic.
     Topic(String),
-    Group { topic: String, group: String },
+    /// A durable group of a topic.
+    Group {
+        /// The topic.
+        topic: String,
+        /// The group's own name.
+        group: String,
+    },
 }
 
 impl From<&Object> for ObjectLine {
@@ -80,7 +112,11 @@ impl From<&Object> for ObjectLine {
 }
 
 impl ObjectLine {
-    pub(crate) fn object(&self) -> Result<Object, String> {
+    /// The object.
+    ///
+    /// # Errors
+    /// Which of its names is none, and why.
+    pub fn object(&self) -> Result<Object, String> {
         Ok(match self {
             Self::Queue(text) => Object::Queue(name(text)?),
             Self::Topic(text) => Object::Topic(name(text)?),
@@ -89,23 +125,26 @@ impl ObjectLine {
     }
 }
 
+/// Which messages of an intake: `"ready"` or `"dead"`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum PlaceLine {
+pub enum PlaceLine {
+    /// Those that wait to be handed out.
     Ready,
+    /// Its dead letters.
     Dead,
 }
 
-impl From<polybus_contract::Place> for PlaceLine {
-    fn from(place: polybus_contract::Place) -> Self {
+impl From<Place> for PlaceLine {
+    fn from(place: Place) -> Self {
         match place {
-            polybus_contract::Place::Ready => Self::Ready,
-            polybus_contract::Place::Dead => Self::Dead,
+            Place::Ready => Self::Ready,
+            Place::Dead => Self::Dead,
         }
     }
 }
 
-impl From<PlaceLine> for polybus_contract::Place {
+impl From<PlaceLine> for Place {
     fn from(place: PlaceLine) -> Self {
         match place {
             PlaceLine::Ready => Self::Ready,

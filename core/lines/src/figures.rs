@@ -1,12 +1,12 @@
 //! Figures of the desk.
 
-use polybus_contract::{Browse, MessageId, QueueInfo, Redrive, UnixMillis};
+use polybus_contract::{Browse, MessageId, QueueInfo, Redrive, Redriven, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-/// Figures of a queue; what is missing is unknown.
+/// Figures of a queue; what is missing or null is unknown.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct InfoLine {
+pub struct InfoLine {
     ready: Option<u64>,
     delayed: Option<u64>,
     leased: Option<u64>,
@@ -37,19 +37,35 @@ impl From<InfoLine> for QueueInfo {
     }
 }
 
-/// Moved, refused, left.
+/// What became of a redrive, in messages: `moved`, `refused` and `left`, which all have to be said.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct RedrivenLine {
-    pub(crate) moved: u64,
-    pub(crate) refused: u64,
-    pub(crate) left: u64,
+pub struct RedrivenLine {
+    moved: u64,
+    refused: u64,
+    left: u64,
 }
 
-pub(crate) fn browse_of(from: u64, limit: u32) -> Browse {
+impl From<Redriven> for RedrivenLine {
+    fn from(done: Redriven) -> Self {
+        Self { moved: done.moved, refused: done.refused, left: done.left }
+    }
+}
+
+impl From<RedrivenLine> for Redriven {
+    fn from(line: RedrivenLine) -> Self {
+        Self::new(line.moved, line.refused, line.left)
+    }
+}
+
+/// What a desk is asked to browse: from this position on, at most so many messages (0: as many as the bus likes).
+#[must_use]
+pub fn browse_of(from: u64, limit: u32) -> Browse {
     Browse::default().with_from(from).with_limit(limit)
 }
 
-pub(crate) fn redrive_of(ids: &[String], limit: Option<u64>) -> Redrive {
+/// What a desk is asked to redrive: these messages, or all if none is named; at most so many.
+#[must_use]
+pub fn redrive_of(ids: &[String], limit: Option<u64>) -> Redrive {
     let ids: Vec<_> = ids.iter().map(|id| MessageId::from(id.as_str())).collect();
     Redrive::default().with_ids(ids).with_limit(limit)
 }

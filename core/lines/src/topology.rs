@@ -1,15 +1,15 @@
-//! Topology on the wire.
+//! Topology.
 
 use std::time::Duration;
 
 use polybus_contract::{Bounds, Declared, Difference, Group, Overflow, Queue, Topic, TopicGrade, Topology};
 use serde::{Deserialize, Serialize};
 
-use super::place::name;
-use super::words::{durability_of, durability_word, millis};
+use crate::place::name;
+use crate::words::{durability_of, durability_word, millis};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct BoundsLine {
+struct BoundsLine {
     messages: u64,
     bytes: u64,
     drop_oldest: bool,
@@ -30,7 +30,7 @@ impl From<&BoundsLine> for Bounds {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct QueueLine {
+struct QueueLine {
     name: String,
     #[serde(default)]
     durability: Option<String>,
@@ -98,9 +98,14 @@ struct GroupLine {
     unused_ms: Option<u64>,
 }
 
+/// What is to be declared: `queues`, `topics` and `groups`, each of which may be left out.
+///
+/// A queue has `name` and may have `durability`, `bounds` and `dead_bounds` (`messages`, `bytes`, `drop_oldest`), `lease_ms`,
+/// `max_attempts`, `priorities` and `keep_expired`; what is left out is as the contract has it. A topic has `name` and may be
+/// `durable`; a group has `topic`, `name` and `queue`, and may have `unused_ms`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct TopologyLine {
+pub struct TopologyLine {
     queues: Vec<QueueLine>,
     topics: Vec<TopicLine>,
     groups: Vec<GroupLine>,
@@ -127,7 +132,11 @@ impl From<&Topology> for TopologyLine {
 }
 
 impl TopologyLine {
-    pub(crate) fn topology(&self) -> Result<Topology, String> {
+    /// The topology.
+    ///
+    /// # Errors
+    /// Which name is none, or which durability is unknown.
+    pub fn topology(&self) -> Result<Topology, String> {
         let mut topology = Topology::new();
         for queue in &self.queues {
             topology = topology.queue(queue.queue()?);
@@ -144,8 +153,10 @@ impl TopologyLine {
     }
 }
 
+/// What became of a declaration: what was `created`, and the `differences` to what was there, as lists of object, setting,
+/// what was wanted, what was found. A setting that this version does not know is read as `another setting`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct DeclaredLine {
+pub struct DeclaredLine {
     created: Vec<String>,
     /// Object, setting, what was wanted, what was found.
     differences: Vec<[String; 4]>,
