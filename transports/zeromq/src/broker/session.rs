@@ -11,14 +11,14 @@ use futures_util::stream::{FuturesUnordered, SelectAll, StreamExt};
 use polybus_contract::{Error, Kind, Operation};
 use polybus_lines::{ErrorLine, GapLine, MessageLine, millis};
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::clients::Client;
 use super::feed::{Control, Fed, Feed};
 use super::hello::{attach, hello};
-use super::shared::Shared;
+use super::shared::{HAND_OVER, Shared};
 use super::state::State;
 use super::undelivered::ToldHeader;
 use crate::pipe::{Broken, Inlet, Pipe, Said};
@@ -113,7 +113,7 @@ pub(super) async fn run(shared: Arc<Shared>, pipe: Pipe, mut inlet: Inlet) -> Re
         Err(ended) => return ended,
     };
     let ended = session.serve(&mut taken).await;
-    session.leave(ended, client, number).await
+    session.leave(ended, client, number, taken).await
 }
 
 pub(super) fn malformed(shared: &Shared, number: u64, fault: &str) -> Packet {
@@ -160,7 +160,7 @@ impl Session {
 
     async fn serve(
         &mut self,
-        taken: &mut mpsc::Receiver<tokio::sync::oneshot::Sender<Box<State>>>,
+        taken: &mut mpsc::Receiver<oneshot::Sender<Box<State>>>,
     ) -> Result<Ended, Broken> {
         let mut info = self.shared.info.subscribe();
         info.mark_changed();
@@ -391,6 +391,7 @@ impl Session {
         ended: Result<Ended, Broken>,
         client: Client,
         number: u64,
+        mut taken: mpsc::Receiver<oneshot::Sender<Box<State>>>,
     ) -> Result<(), Broken> {
         // Consumers and subscriptions end with the connection; a client that comes back makes them anew. A request of which
         // a reply may be lost on the way ends too: its caller learns that the outcome is unknown.
@@ -415,7 +416,12 @@ impl Session {
                 Ok(())
             }
             Err(broken) if self.keep => {
-                self.shared.detach(client, number, self.state);
+                if let Some(state) = self.shared.detach(client, number, self.state)
+                    && let Ok(Some(give)) = timeout(HAND_OVER, taken.recv()).await
+                {
+                    // It came back before this connection was known to be over.
+                    let _ = give.send(state);
+                }
                 Err(broken)
             }
             Err(broken) => {

@@ -19,7 +19,7 @@ use crate::wire::verbs::InfoHeader;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How long a connection may take to hand over to the one that its client has made instead.
-const HAND_OVER: Duration = Duration::from_secs(2);
+pub(super) const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// Room for the name of a sender.
 const SENDER: u64 = 128;
@@ -131,16 +131,17 @@ impl Shared {
     }
 
     /// Keeps what a client has in hand, for it to come back. No more are kept than may be connected: beyond that who is away
-    /// for longest is counted and forgotten, as if its time had passed.
-    pub(super) fn detach(&self, client: Client, session: u64, state: Box<State>) {
+    /// for longest is counted and forgotten, as if its time had passed. Hands it back if the client is here again.
+    pub(super) fn detach(&self, client: Client, session: u64, state: Box<State>) -> Option<Box<State>> {
         if *self.closing.borrow() {
-            return;
+            return None;
         }
         let gone = self.clients().detach(client, session, state, self.config.max_clients);
         // What somebody held is given back without the lock, here and below.
         if matches!(gone, Ok(Some(_))) {
             self.forgotten.fetch_add(1, Ordering::Relaxed);
         }
+        gone.err()
     }
 
     /// The client is gone, and what it had in hand goes back.
