@@ -215,7 +215,7 @@ impl Work<'_> {
         let table = Table::of(&raw.properties).without(&OF_THE_DEAD);
         let raw = Raw { properties: copied(&raw.properties, table), body: raw.body };
         let until = Instant::now() + ANSWER;
-        match self.core.confirmed(Way::Queues, Route::queue(&self.wire), raw, until).await? {
+        match self.core.confirmed(Way::Queues, &Route::queue(&self.wire), &raw, until).await? {
             Verdict::Taken => Ok(true),
             Verdict::Returned => Err(Error::new(Kind::NotFound, Operation::Redrive)),
             _ => Err(Error::new(Kind::Full, Operation::Redrive).with_detail("the queue is at its bound")),

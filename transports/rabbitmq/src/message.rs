@@ -1,5 +1,6 @@
 //! Messages as AMQP properties and bodies, and back.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -216,16 +217,22 @@ pub(crate) fn reply_table(options: &ReplyOptions) -> Table {
 
 /// A reply address as the contract carries it: the queue, and what has to be repeated, with `#` between them.
 pub(crate) fn address(reply_to: &str, correlation: Option<&str>) -> String {
-    let escaped = |text: &str| text.replace('%', "%25").replace('#', "%23");
     match correlation {
-        Some(correlation) => format!("{}#{}", escaped(reply_to), escaped(correlation)),
-        None => escaped(reply_to),
+        Some(correlation) => [&escaped(reply_to), "#", &escaped(correlation)].concat(),
+        None => escaped(reply_to).into_owned(),
     }
 }
 
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.contains(['%', '#']) { text.replace('%', "%25").replace('#', "%23").into() } else { text.into() }
+}
+
+fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains('%') { text.replace("%23", "#").replace("%25", "%").into() } else { text.into() }
+}
+
 /// The queue and the correlation id in an address.
-pub(crate) fn split_address(address: &str) -> (String, Option<String>) {
-    let plain = |text: &str| text.replace("%23", "#").replace("%25", "%");
+pub(crate) fn split_address(address: &str) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
     match address.split_once('#') {
         Some((queue, correlation)) => (plain(queue), Some(plain(correlation))),
         None => (plain(address), None),

@@ -52,7 +52,7 @@ impl Core {
         let until = Instant::now() + options.within;
         let published = match to {
             Target::Queue(name) => self.send(name, message, &id, &options, until).await,
-            Target::Topic(name) => self.announce(name, message, &id, &options, until).await,
+            Target::Topic(name) => Box::pin(self.announce(name, message, &id, &options, until)).await,
         };
         published.map_err(|error| error.with_target(to).with_message_id(id))
     }
@@ -68,16 +68,16 @@ impl Core {
         let wire = self.wire(queue.as_str());
         let raw = encode(&message, &self.instance, Table::default())?;
         if let Some(delay) = options.delay.filter(|delay| !delay.is_zero()) {
-            return self.send_later(&wire, raw, delay, id, until).await;
+            return Box::pin(self.send_later(&wire, raw, delay, id, until)).await;
         }
         let route = self.route(&wire);
         if options.confirm == Confirm::No {
-            self.hand_over(route, raw, until).await?;
+            Box::pin(self.hand_over(route, raw, until)).await?;
             return Ok(Receipt::Handed(id.clone()));
         }
         let mut pause = ROOM.0;
         loop {
-            match self.confirmed(Way::Queues, route.clone(), raw.clone(), until).await? {
+            match self.confirmed(Way::Queues, &route, &raw, until).await? {
                 Verdict::Returned => return Err(Error::new(Kind::Unroutable, Operation::Publish)),
                 Verdict::Refused if options.when_full == WhenFull::Wait && Instant::now() + pause < until => {
                     sleep(pause).await;
@@ -107,7 +107,7 @@ impl Core {
             return Err(Error::new(Kind::Unroutable, Operation::Publish));
         }
         let route = self.delayed(&session, wire, &mut raw, delay).await?;
-        match self.confirmed(Way::Queues, route, raw, until).await? {
+        match self.confirmed(Way::Queues, &route, &raw, until).await? {
             Verdict::Taken => Ok(Receipt::Confirmed(Confirmed::new(id.clone(), self.durability_of(wire)))),
             _ => Err(full("too many messages wait for their time")),
         }
@@ -217,13 +217,13 @@ impl Core {
     pub(crate) async fn confirmed(
         self: &Arc<Self>,
         way: Way,
-        route: Route,
-        raw: Raw,
+        route: &Route,
+        raw: &Raw,
         until: Instant,
     ) -> Result<Verdict> {
         loop {
             let session = self.session(until, Operation::Publish).await?;
-            let tried = confirmed_once(&session, way, route.clone(), raw.clone(), until).await;
+            let tried = confirmed_once(&session, way, route, raw, until).await;
             match tried {
                 Ok(Verdict::Unsent) => {}
                 Err(error)
@@ -297,9 +297,10 @@ impl Core {
     pub(crate) async fn bury(self: &Arc<Self>, session: &Arc<Session>, wire: &str, raw: Raw) -> Result<()> {
         self.see_to_dead(session, wire).await?;
         let dead = dead_of(wire);
+        let route = Route::queue(&dead);
         for _ in 0..BURIALS {
             let until = Instant::now() + ANSWER;
-            match self.confirmed(Way::Queues, Route::queue(&dead), raw.clone(), until).await? {
+            match self.confirmed(Way::Queues, &route, &raw, until).await? {
                 Verdict::Taken => return Ok(()),
                 Verdict::Refused => self.make_room(session, &dead).await?,
                 _ => {
@@ -379,7 +380,7 @@ pub(crate) async fn place(
 ) -> Result<(Arc<Outlet>, OwnedSemaphorePermit)> {
     let outlet = match session.known_outlet(way) {
         Some(outlet) => outlet,
-        None => timeout_at(until, session.outlet(way))
+        None => timeout_at(until, Box::pin(session.outlet(way)))
             .await
             .map_err(|_| down(Operation::Publish, "the broker did not answer in time"))??,
     };
@@ -397,13 +398,13 @@ pub(crate) async fn place(
 async fn confirmed_once(
     session: &Session,
     way: Way,
-    route: Route,
-    raw: Raw,
+    route: &Route,
+    raw: &Raw,
     until: Instant,
 ) -> Result<Verdict> {
     session.unblocked(until, Operation::Publish).await?;
     let (outlet, permit) = place(session, way, until).await?;
-    judged(outlet.publish(permit, route, raw), until).await
+    judged(outlet.publish(permit, route.clone(), raw.clone()), until).await
 }
 
 /// What the broker says, within the bound; after that, and after a loss, the outcome is unknown.

@@ -53,9 +53,9 @@ impl Core {
         let raw = self.answer(&message, &options, correlation.as_deref())?;
         let until = Instant::now() + options.within;
         let replied = if queue.starts_with(DIRECT) {
-            self.reply_directly(&queue, raw, &id, until).await
+            Box::pin(self.reply_directly(&queue, raw, &id, until)).await
         } else {
-            self.reply_to_queue(&queue, raw, &id, until).await
+            self.reply_to_queue(&queue, &raw, &id, until).await
         };
         replied.map_err(|error| as_reply(&error).with_message_id(id))
     }
@@ -77,12 +77,12 @@ impl Core {
     async fn reply_to_queue(
         self: &Arc<Self>,
         queue: &str,
-        raw: Raw,
+        raw: &Raw,
         id: &MessageId,
         until: Instant,
     ) -> Result<Receipt> {
         let Some(_) = short(queue) else { return Ok(self.unclaimed(queue, "it is too long")) };
-        match self.confirmed(Way::Replies, Route::queue(queue), raw, until).await? {
+        match self.confirmed(Way::Replies, &Route::queue(queue), raw, until).await? {
             Verdict::Returned => {
                 count(&self.counts.late_replies, 1);
                 Ok(Receipt::Unclaimed)

@@ -15,7 +15,7 @@ use lapin::options::BasicConsumeOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use polybus_contract::{
-    Arrival, Awaited, Deadline, End, Error, Incoming, Kind, Message, Nobody, Operation, Reply, ReplyTo,
+    Arrival, Awaited, Deadline, End, Error, Incoming, Kind, Message, Name, Nobody, Operation, Reply, ReplyTo,
     RequestOptions, Result, Source, Status, Target,
 };
 use tokio::sync::{Mutex as TurnMutex, oneshot};
@@ -45,7 +45,7 @@ const SENDING: Duration = Duration::from_secs(10);
 /// The calls that wait, by the correlation id that a reply has to repeat.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    waiting: Mutex<HashMap<String, Arc<Call>>>,
+    waiting: Mutex<HashMap<Arc<str>, Arc<Call>>>,
     /// The reply path of the session it belongs to.
     path: TurnMutex<Option<Path>>,
 }
@@ -76,7 +76,7 @@ impl fmt::Debug for Call {
 }
 
 impl Calls {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Arc<Call>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Call>>> {
         locked(&self.waiting)
     }
 
@@ -132,7 +132,7 @@ impl Call {
 #[derive(Debug)]
 struct Caller {
     core: Arc<Core>,
-    correlation: String,
+    correlation: Arc<str>,
     call: Arc<Call>,
     /// Its own reply queue goes with this.
     own: Option<oneshot::Sender<()>>,
@@ -180,8 +180,8 @@ impl Core {
             }
             let (caller, reply_to) = self.caller(&session).await?;
             let address = address(&reply_to, Some(&caller.correlation));
-            let request = message.clone().with_reply_to(ReplyTo::new(self.instance.clone(), address));
-            let sent = self.send_request(&session, to, request, within, until).await;
+            message = message.with_reply_to(ReplyTo::new(self.instance.clone(), address));
+            let sent = self.send_request(&session, to, &message, within, until).await;
             match sent.map_err(|error| error.with_message_id(id.clone()))? {
                 Verdict::Taken => return Ok(caller),
                 Verdict::Returned if matches!(to, Target::Topic(_)) && options.nobody == Nobody::Wait => {
@@ -209,7 +209,8 @@ impl Core {
 
     /// A call in the table, and where its replies go. It is there before the request leaves: no reply comes too early.
     async fn caller(self: &Arc<Self>, session: &Arc<Session>) -> Result<(Caller, String)> {
-        let correlation = Uuid::new_v4().to_string();
+        let correlation: Arc<str> =
+            Arc::from(&*Uuid::new_v4().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
         let call = Arc::new(Call::default());
         let mut caller =
             Caller { core: self.clone(), correlation: correlation.clone(), call: call.clone(), own: None };
@@ -223,18 +224,21 @@ impl Core {
                 DIRECT.to_owned()
             }
             ReplyVia::Queue => self.reply_path(session).await?,
-            ReplyVia::Each => {
-                let queue = private_queue(session, None).await?;
-                let channel = session.consumer_channel().await?;
-                let consumer = consume(&channel, &queue).await?;
-                let (here, gone) = oneshot::channel();
-                caller.own = Some(here);
-                let (call, correlation) = (Arc::downgrade(&caller.call), caller.correlation.clone());
-                tokio::spawn(take_own(self.clone(), call, correlation, channel, consumer, gone));
-                queue
-            }
+            ReplyVia::Each => Box::pin(self.own_path(session, &mut caller)).await?,
         };
         Ok((caller, reply_to))
+    }
+
+    /// A reply queue for one call.
+    async fn own_path(self: &Arc<Self>, session: &Arc<Session>, caller: &mut Caller) -> Result<String> {
+        let queue = private_queue(session, None).await?;
+        let channel = session.consumer_channel().await?;
+        let consumer = consume(&channel, &queue).await?;
+        let (here, gone) = oneshot::channel();
+        caller.own = Some(here);
+        let (call, correlation) = (Arc::downgrade(&caller.call), caller.correlation.clone());
+        tokio::spawn(take_own(self.clone(), call, correlation, channel, consumer, gone));
+        Ok(queue)
     }
 
     /// The shared reply path of the session, made when it is first needed.
@@ -243,6 +247,10 @@ impl Core {
         if let Some(path) = path.as_ref().filter(|path| path.generation == session.generation) {
             return Ok(path.queue.clone());
         }
+        Box::pin(self.open_path(session, &mut path)).await
+    }
+
+    async fn open_path(self: &Arc<Self>, session: &Arc<Session>, path: &mut Option<Path>) -> Result<String> {
         let (channel, queue) = if self.config.reply == ReplyVia::Direct {
             // It works on the channel only that the request is published on.
             let outlet = session.outlet(Way::Requests).await?;
@@ -260,33 +268,40 @@ impl Core {
         self: &Arc<Self>,
         session: &Arc<Session>,
         to: &Target,
-        message: Message,
+        message: &Message,
         within: Option<Duration>,
         until: Instant,
     ) -> Result<Verdict> {
         session.unblocked(until, Operation::Request).await?;
         match to {
             Target::Queue(name) => {
-                let mut raw = encode(&message, &self.instance, Table::default())?;
+                let mut raw = encode(message, &self.instance, Table::default())?;
                 if let Some(lives) = within.and_then(|within| short(within.as_millis().to_string())) {
                     raw.properties = raw.properties.with_expiration(lives);
                 }
                 let (outlet, permit) = place(session, Way::Requests, until).await?;
                 judged(outlet.publish(permit, self.route(&self.wire(name.as_str())), raw), until).await
             }
-            Target::Topic(name) => {
-                self.see_to_topic(session, name).await?;
-                let route =
-                    Route { exchange: known(&self.wire(name.as_str())), key: known(""), mandatory: true };
-                let (outlet, permit) = place(session, Way::Topics, until).await?;
-                let verdict = {
-                    let mut numbers = locked(&self.numbers);
-                    let raw = encode(&message, &self.instance, self.number(&mut numbers, name))?;
-                    outlet.publish(permit, route, raw)
-                };
-                judged(verdict, until).await
-            }
+            Target::Topic(name) => Box::pin(self.ask_around(session, name, message, until)).await,
         }
+    }
+
+    async fn ask_around(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        topic: &Name,
+        message: &Message,
+        until: Instant,
+    ) -> Result<Verdict> {
+        self.see_to_topic(session, topic).await?;
+        let route = Route { exchange: known(&self.wire(topic.as_str())), key: known(""), mandatory: true };
+        let (outlet, permit) = place(session, Way::Topics, until).await?;
+        let verdict = {
+            let mut numbers = locked(&self.numbers);
+            let raw = encode(message, &self.instance, self.number(&mut numbers, topic))?;
+            outlet.publish(permit, route, raw)
+        };
+        judged(verdict, until).await
     }
 }
 
@@ -324,7 +339,7 @@ async fn take_replies(core: Weak<Core>, generation: u64, channel: Channel, mut c
 async fn take_own(
     core: Arc<Core>,
     call: Weak<Call>,
-    correlation: String,
+    correlation: Arc<str>,
     channel: Channel,
     mut consumer: Consumer,
     mut gone: oneshot::Receiver<()>,
@@ -336,7 +351,7 @@ async fn take_own(
         };
         let (Some(Ok(delivery)), Some(call)) = (next, call.upgrade()) else { break };
         let repeated = delivery.properties.correlation_id().as_ref().map(ShortString::as_str);
-        if repeated.is_none_or(|repeated| repeated == correlation) {
+        if repeated.is_none_or(|repeated| repeated == &*correlation) {
             call.push(reply_of(delivery, &core.instance));
         } else {
             dropped(&core.counts.late_replies, &delivery);

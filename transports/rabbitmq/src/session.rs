@@ -239,6 +239,14 @@ impl Session {
     where
         F: Future<Output = lapin::Result<T>>,
     {
+        // Apart: it is seldom, and every send would carry the room for it.
+        Box::pin(self.ask_here(operation, command)).await
+    }
+
+    async fn ask_here<T, F>(&self, operation: Operation, command: impl FnOnce(Channel) -> F) -> Asked<T>
+    where
+        F: Future<Output = lapin::Result<T>>,
+    {
         let mut slot = self.desk.lock().await;
         if slot.as_ref().is_some_and(Desk::is_used_up) {
             *slot = None;
@@ -276,7 +284,7 @@ impl Session {
             Some(channel) => channel,
             None => self.channel(&self.consuming, operation).await.map_err(Refused::Ours)?,
         };
-        let answer = answered(operation, command(channel.clone())).await;
+        let answer = Box::pin(answered(operation, command(channel.clone()))).await;
         if answer.is_ok() {
             *slot = Some(channel);
         }

@@ -233,7 +233,7 @@ impl Held {
             let session = core.session(until, Operation::Settle).await?;
             core.delayed(&session, &self.reader.wire, &mut raw, after).await?
         };
-        match core.confirmed(Way::Queues, route, raw, until).await? {
+        match core.confirmed(Way::Queues, &route, &raw, until).await? {
             Verdict::Taken => Ok(()),
             Verdict::Returned => Err(Error::new(Kind::NotFound, Operation::Settle)),
             _ => Err(full("the queue is at its bound")),

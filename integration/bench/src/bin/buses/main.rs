@@ -10,7 +10,6 @@ mod work;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use polybus_bench::{Spread, machine, say};
 use polybus_brokers::{Broker, Kind, Product};
 
@@ -89,7 +88,7 @@ async fn cell(
     ours: &dyn Contender,
 ) -> Outcome<()> {
     let messages = (messages(product, size, window) * plan.percent / 100).max(window as u64 * 2);
-    let work = Work { messages, window, body: Bytes::from(vec![7; size]) };
+    let work = Work::new(messages, window, size);
     let mut table = [
         (Verb::Publish, Times::default()),
         (Verb::Consume, Times::default()),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,6 +19,19 @@ pub(crate) struct Work {
     pub(crate) messages: u64,
     pub(crate) window: usize,
     pub(crate) body: Bytes,
+    /// How long each of them took, from its first step to its end; not for [`Verb::Consume`].
+    pub(crate) each: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl Work {
+    pub(crate) fn new(messages: u64, window: usize, size: usize) -> Self {
+        let body = Bytes::from(vec![7; size]);
+        Self { messages, window, body, each: Arc::default() }
+    }
+
+    fn took(&self, began: Instant) {
+        self.each.lock().unwrap_or_else(PoisonError::into_inner).push(began.elapsed());
+    }
 }
 
 /// What is measured. [`Verb::Consume`] takes what [`Verb::Publish`] left.
@@ -61,7 +75,15 @@ where
 {
     let start = Instant::now();
     futures_util::stream::iter(0..work.messages)
-        .map(|n| Ok(act(n)))
+        .map(|n| {
+            let acting = act(n);
+            Ok(async move {
+                let began = Instant::now();
+                acting.await?;
+                work.took(began);
+                Outcome::Ok(())
+            })
+        })
         .try_buffer_unordered(work.window)
         .try_collect::<()>()
         .await?;
