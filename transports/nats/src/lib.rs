@@ -84,7 +84,7 @@ use connection::Handle;
 #[derive(Debug)]
 pub struct Nats {
     handle: Arc<Handle>,
-    parts: parts::Store,
+    parts: Arc<parts::Store>,
 }
 
 impl Nats {
@@ -94,7 +94,7 @@ impl Nats {
     /// [`Configuration`](polybus_contract::Kind::Configuration) for what does not go together.
     pub fn new(config: Config) -> Result<Self> {
         let handle = connection::open(config)?;
-        Ok(Self { parts: parts::Store::new(handle.clone()), handle })
+        Ok(Self { parts: Arc::new(parts::Store::new(handle.clone())), handle })
     }
 
     /// A bus by its URL; see [`Config`].
@@ -170,7 +170,7 @@ impl Transport for Nats {
     }
 
     fn parts(&self) -> Option<Arc<dyn PartStore>> {
-        Some(Arc::new(self.parts.clone()))
+        Some(self.parts.clone())
     }
 
     async fn health_changed(&self) {

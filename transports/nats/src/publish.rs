@@ -77,15 +77,36 @@ impl Publisher {
 }
 
 /// A message ready to leave.
-#[derive(Clone)]
 struct Letter<'a> {
     to: &'a Target,
     id: MessageId,
+    message: Message,
+    send_number: u32,
+    reply: Option<String>,
     subject: String,
-    headers: HeaderMap,
+    /// Made again for each further attempt, which is seldom.
+    headers: Option<HeaderMap>,
     body: bytes::Bytes,
     /// Numbers it, for a topic.
     numbers: Option<Arc<Sent>>,
+}
+
+impl Letter<'_> {
+    fn take_headers(&mut self) -> Result<HeaderMap> {
+        match self.headers.take() {
+            Some(headers) => Ok(headers),
+            None => headers(&self.message, self.send_number, self.reply.as_deref()),
+        }
+    }
+}
+
+fn headers(message: &Message, send_number: u32, reply: Option<&str>) -> Result<HeaderMap> {
+    let key = (send_number > 0).then(|| send_number.to_string());
+    let mut headers = message::encode(message, key.as_deref())?;
+    if let Some(reply) = reply {
+        headers.insert(REPLY, reply);
+    }
+    Ok(headers)
 }
 
 impl Handle {
@@ -125,32 +146,30 @@ impl Handle {
         reply: Option<String>,
     ) -> Result<Letter<'a>> {
         let id = message.ensure_id().clone();
-        let key = (send_number > 0).then(|| send_number.to_string());
-        let mut headers = message::encode(&message, key.as_deref())?;
         let reply = reply.or_else(|| message.reply_to().map(ToString::to_string));
-        if let Some(reply) = reply {
-            headers.insert(REPLY, reply);
-        }
+        let headers = Some(headers(&message, send_number, reply.as_deref())?);
         let body = message.body().as_bytes().cloned().unwrap_or_default();
         let (subject, numbers) = match to {
             Target::Queue(queue) => (self.names.queue_subject(queue), None),
             Target::Topic(topic) => (self.names.topic_subject(topic), Some(self.publisher.topic(topic))),
         };
-        Ok(Letter { to, id, subject, headers, body, numbers })
+        Ok(Letter { to, id, message, send_number, reply, subject, headers, body, numbers })
     }
 
     async fn post(
         self: &Arc<Self>,
-        letter: Letter<'_>,
+        mut letter: Letter<'_>,
         options: &PublishOptions,
         until: Instant,
     ) -> Result<Receipt> {
         let link = self.link(Operation::Publish, until).await?;
-        fits(&link, letter.to, &letter.headers, letter.body.len())?;
+        let headers = letter.take_headers()?;
+        fits(&link, letter.to, &headers, letter.body.len())?;
+        letter.headers = Some(headers);
         let confirmed = match letter.to {
             _ if options.confirm == Confirm::No => false,
             Target::Queue(_) => link.jetstream,
-            Target::Topic(topic) => self.is_durable(&link, topic, letter.numbers.as_ref()).await?,
+            Target::Topic(topic) => Box::pin(self.is_durable(&link, topic, letter.numbers.as_ref())).await?,
         };
         if !confirmed && options.confirm == Confirm::Required {
             return Err(Error::unsupported(
@@ -163,25 +182,25 @@ impl Handle {
         if confirmed {
             return self.post_confirmed(link, letter, options, until).await;
         }
-        let id = letter.id.clone();
-        link.send(self.outgoing(letter), None, until).await?;
+        link.send(self.outgoing(&mut letter)?, None, until).await?;
         self.publisher.handed.fetch_add(1, Ordering::Relaxed);
-        Ok(Receipt::Handed(id))
+        Ok(Receipt::Handed(letter.id))
     }
 
     /// The number is given in the poll that hands the message over, so that numbers leave in order.
-    fn outgoing(&self, mut letter: Letter<'_>) -> Outgoing {
-        if let Some(sent) = letter.numbers.take() {
+    fn outgoing(&self, letter: &mut Letter<'_>) -> Result<Outgoing> {
+        let mut headers = letter.take_headers()?;
+        if let Some(sent) = &letter.numbers {
             let number = sent.number.fetch_add(1, Ordering::Relaxed);
-            letter.headers.insert(NUMBER, format!("{}.{number}", self.publisher.own));
+            headers.insert(NUMBER, format!("{}.{number}", self.publisher.own));
         }
-        Outgoing::new(letter.subject, letter.body).with_headers(letter.headers)
+        Ok(Outgoing::new(letter.subject.clone(), letter.body.clone()).with_headers(headers))
     }
 
     async fn post_confirmed(
         self: &Arc<Self>,
         mut link: Arc<Link>,
-        letter: Letter<'_>,
+        mut letter: Letter<'_>,
         options: &PublishOptions,
         until: Instant,
     ) -> Result<Receipt> {
@@ -191,7 +210,7 @@ impl Handle {
         };
         let mut pause = LOOK;
         loop {
-            match self.post_once(&link, letter.clone(), until).await {
+            match self.post_once(&link, &mut letter, until).await {
                 Err(error)
                     if error.status() == Status::Temporary
                         && waits(error.kind())
@@ -204,12 +223,18 @@ impl Handle {
         }
     }
 
-    async fn post_once(self: &Arc<Self>, link: &Link, letter: Letter<'_>, until: Instant) -> Result<Receipt> {
-        let (to, id) = (letter.to, letter.id.clone());
-        let size = (letter.body.len() + wire_size(&letter.headers)) as u64;
-        let answer = link.ask(self.outgoing(letter), Operation::Publish, until).await?;
+    async fn post_once(
+        self: &Arc<Self>,
+        link: &Link,
+        letter: &mut Letter<'_>,
+        until: Instant,
+    ) -> Result<Receipt> {
+        let to = letter.to;
+        let outgoing = self.outgoing(letter)?;
+        let size = (outgoing.body.len() + outgoing.headers.as_ref().map_or(0, wire_size)) as u64;
+        let answer = link.ask(outgoing, Operation::Publish, until).await?;
         if nobody(&answer) {
-            return Err(self.no_stream(link, to).await);
+            return Err(Box::pin(self.no_stream(link, to)).await);
         }
         let ack: PubAck = serde_json::from_slice(&answer.payload)
             .map_err(|_| unknown(Operation::Publish, "the server's acknowledgement cannot be read"))?;
@@ -223,7 +248,7 @@ impl Handle {
                 .with_status(Status::Unknown)
                 .with_detail(format!("the stream {} took it, which is none of ours", ack.stream)));
         }
-        let confirmed = Confirmed::new(id, self.profile().capability.durability());
+        let confirmed = Confirmed::new(letter.id.clone(), self.profile().capability.durability());
         Ok(Receipt::Confirmed(if ack.duplicate { confirmed.as_duplicate() } else { confirmed }))
     }
 

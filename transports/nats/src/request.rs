@@ -179,7 +179,7 @@ impl Handle {
         let deadline = within.map(|within| Box::pin(sleep(within)));
         let link = self.link(Operation::Request, until).await.map_err(|error| error.with_target(to))?;
         if options.nobody == Nobody::Fail {
-            self.served(&link, to).await?;
+            Box::pin(self.served(&link, to)).await?;
         }
         // In place before the request leaves: a reply cannot come too early.
         let (caller, address) = self.call_out();

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Operation, Result, Status};
 use crate::incoming::{Arrival, End, Incoming, Source};
 use crate::message::Message;
 use crate::options::{Deadline, PublishOptions, ReplyOptions, RequestOptions};
-use crate::parts::{Manifest, PARTS, PARTS_LIVE, PartStore, StoredParts, TAKES_PARTS, Unreadable, Upload};
+use crate::parts::{Manifest, PARTS, PARTS_LIVE, PartStore, StoredParts, Unreadable, Upload};
 use crate::receipt::Receipt;
 use crate::reply::Reply;
 use crate::settle::{Hold, Keep, Outcome, Settling};
@@ -74,7 +74,7 @@ impl Checked {
         {
             (stored.manifest().to_string(), None)
         } else {
-            let stored = self.store(&*parts, live).await?;
+            let stored = Box::pin(self.store(&*parts, live)).await?;
             (stored.manifest().to_string(), Some(stored))
         };
         let head = message.body().head().clone();
@@ -122,17 +122,25 @@ impl Checked {
         without_unsent(stored, sent).await
     }
 
-    pub(super) async fn request_large(
+    /// A request whose replies may come in parts.
+    pub(super) async fn request_small(
         &self,
         to: &Target,
-        mut message: Message,
+        message: Message,
         options: RequestOptions,
         beside: Beside,
     ) -> Result<Incoming<Reply>> {
-        message.carried_mut().set_carried(TAKES_PARTS, true);
-        if !concerns(&message) {
-            return Ok(beside.wrap(self.get_ref().request(to, message, options).await?));
-        }
+        Ok(beside.wrap(self.get_ref().request(to, message, options).await?))
+    }
+
+    /// The same, with a body that goes there in parts.
+    pub(super) async fn request_large(
+        &self,
+        to: &Target,
+        message: Message,
+        options: RequestOptions,
+        beside: Beside,
+    ) -> Result<Incoming<Reply>> {
         self.reaches(to, &message, Operation::Request).await?;
         let Outgoing { message, stored } = self.outgoing(message, live(options.deadline)).await?;
         let sent = self.get_ref().request(to, message, options).await;

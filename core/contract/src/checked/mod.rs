@@ -26,7 +26,7 @@ use crate::name::Name;
 use crate::options::{
     ConsumeOptions, Deadline, PublishOptions, ReplyOptions, RequestOptions, SubscribeOptions,
 };
-use crate::parts::PartStore;
+use crate::parts::{PartStore, TAKES_PARTS};
 use crate::receipt::Receipt;
 use crate::reply::Reply;
 use crate::target::{Intake, ReplyTo, Target};
@@ -141,10 +141,14 @@ impl Transport for Checked {
             return refused(refusal);
         }
         message.ensure_id();
-        let message = marked(message, &options);
-        match self.beside() {
-            Some(beside) => Box::pin(self.request_large(to, message, options, beside)),
-            None => self.inner.request(to, message, options),
+        let mut message = marked(message, &options);
+        let Some(beside) = self.beside() else { return self.inner.request(to, message, options) };
+        message.carried_mut().set_carried(TAKES_PARTS, true);
+        // Two futures: the one with the parts is many times as large.
+        if large::concerns(&message) {
+            Box::pin(self.request_large(to, message, options, beside))
+        } else {
+            Box::pin(self.request_small(to, message, options, beside))
         }
     }
 
