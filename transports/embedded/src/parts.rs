@@ -18,6 +18,7 @@ use polybus_contract::{
     Error, Kind, Manifest, Operation, PARTS_LIVE, Part, PartSink, PartSource, PartStore, PartsId, Result,
     Status,
 };
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{Config, Sync};
@@ -34,6 +35,9 @@ const FOLDER: &str = "parts";
 /// Bodies of which nobody has taken a part for their time are looked for so often, at least.
 const SWEEP: Duration = Duration::from_mins(1);
 
+/// Bodies of an earlier process that are counted at the same time: each is read from its beginning.
+const COUNTS: usize = 4;
+
 /// Where the parts of one bus lie.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -45,6 +49,7 @@ pub(crate) struct Parts {
     bodies: Mutex<HashMap<PartsId, Arc<Place>>>,
     swept: AtomicBool,
     found: tokio::sync::OnceCell<()>,
+    counts: Semaphore,
 }
 
 /// The file of one body.
@@ -76,6 +81,7 @@ impl Parts {
             bodies: Mutex::default(),
             swept: AtomicBool::new(false),
             found: tokio::sync::OnceCell::new(),
+            counts: Semaphore::new(COUNTS),
         })
     }
 
@@ -210,8 +216,10 @@ impl Place {
 
     /// How many parts are there, whole and in order. A process that was killed may have left half a part at the end, and a loss
     /// of power may have left holes.
-    async fn count(self: &Arc<Self>) -> Result<u32> {
+    async fn count(self: &Arc<Self>, turns: &Semaphore) -> Result<u32> {
         let count = || async {
+            // Closed by nobody.
+            let _turn = turns.acquire().await;
             if self.size.load(Ordering::Acquire) > 0 && self.written.load(Ordering::Acquire) == 0 {
                 let place = self.clone();
                 let whole = blocking("count parts", move || place.whole()).await?;
@@ -316,7 +324,7 @@ impl PartStore for Store {
         self.0.look_around().await?;
         let place = self.0.find(id)?;
         place.touch();
-        let written = place.count().await?;
+        let written = place.count(&self.0.counts).await?;
         Ok((Box::new(Sink { parts: self.0.clone(), id }), written))
     }
 

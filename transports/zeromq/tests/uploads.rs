@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::{Relay, Stranger, WITHIN, broker, broker_at, client, frames, header, until_lost};
 use data_encoding::HEXLOWER;
-use polybus_contract::{BodyParts, Checked, Kind, PARTS_LIVE, Part, Transport, Upload};
+use polybus_contract::{BodyParts, Checked, Kind, PARTS_LIVE, Part, Upload};
 use polybus_zeromq::ZeroMq;
 use polybus_zeromq::wire::frame::{Packet, kind};
 use serde_json::{Value, json};
