@@ -62,4 +62,5 @@ pub use engine::LABEL;
 pub use error::Error;
 pub use kind::{Kind, Product};
 pub use options::{Options, Place};
+pub use port::free as free_port;
 pub use tls::{Certificates, Tls};

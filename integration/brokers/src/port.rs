@@ -12,8 +12,11 @@ const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
 /// A port of 127.0.0.1 on which nobody listens. Processes begin at different places, and no process tries one twice
-/// before it has tried all.
-pub(crate) fn free() -> Result<u16, Error> {
+/// before it has tried all. A server may be started on it again after a while: no outgoing connection takes it.
+///
+/// # Errors
+/// [`Error::Setting`] if all are taken.
+pub fn free() -> Result<u16, Error> {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU16::new(fastrand::u16(..COUNT)));
     (0..COUNT)

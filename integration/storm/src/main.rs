@@ -6,6 +6,7 @@
 //! bus confirmed is lost; nothing is worked on that was never sent. What was worked on twice is counted.
 
 mod ledger;
+mod own;
 mod run;
 mod traffic;
 mod victim;
@@ -18,19 +19,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use polybus_brokers::Kind;
 
 use run::{Outcome, Plan};
 use traffic::Load;
+use victim::Which;
 
 /// Kills a broker and workers in the middle of calls and jobs, and checks what became of them.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
     role: Option<Role>,
-    /// The broker: rabbitmq or nats, with a version if a certain one is wanted, as in rabbitmq:3.10.
+    /// The broker: rabbitmq or nats, with a version if a certain one is wanted, as in rabbitmq:3.10; or zeromq, which is the
+    /// `polybus broker` beside this program, with a journal.
     #[arg(long, default_value = "nats")]
-    broker: Kind,
+    broker: Which,
     /// Three brokers that work together, one of which is killed at a time: the one that leads the queue of jobs first, then
     /// another one, and so on.
     #[arg(long)]
@@ -71,7 +73,7 @@ enum Role {
 impl Arguments {
     fn plan(&self) -> Plan {
         Plan {
-            kind: self.broker,
+            which: self.broker,
             cluster: self.cluster,
             load: Load {
                 calls: self.calls,

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use polybus::frame::Identity;
 use polybus::{Bus, Client, Intake, Name, connect};
-use polybus_brokers::Kind;
 use tokio::task::JoinSet;
 
 use crate::ledger::{Figures, Ledger, Violation};
 use crate::traffic::{Load, start};
-use crate::victim::Victim;
+use crate::victim::{Victim, Which};
 use crate::work::{JOBS, SERVICE};
 use crate::workers::Workers;
 
@@ -27,7 +26,7 @@ const QUIET: Duration = Duration::from_mins(1);
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    pub(crate) kind: Kind,
+    pub(crate) which: Which,
     /// Three brokers, of which one at a time is killed.
     pub(crate) cluster: bool,
     pub(crate) load: Load,
@@ -58,7 +57,7 @@ enum Blow {
 
 /// Runs the plan on a broker of its own.
 pub(crate) async fn run(plan: Plan, say: impl Fn(&str)) -> Result<Outcome, Violation> {
-    let victim = Victim::start(plan.kind, plan.cluster).await?;
+    let victim = Victim::start(plan.which, plan.cluster).await?;
     let name = victim.name();
     say(&format!("{name}, seed {}", plan.seed));
     let ledger = Arc::new(Ledger::default());
@@ -167,8 +166,8 @@ mod tests {
     #[test]
     fn a_seed_decides_when_what_is_killed() {
         let load = Load { calls: 100, jobs: 100, in_flight: 1, deadline: Duration::from_secs(1) };
-        let (kind, cluster) = (Kind::NATS, false);
-        let plan = Plan { kind, cluster, load, broker_kills: 3, worker_kills: 5, workers: 1, seed: 7 };
+        let (which, cluster) = (Which::Own, false);
+        let plan = Plan { which, cluster, load, broker_kills: 3, worker_kills: 5, workers: 1, seed: 7 };
         let once = blows(&plan, &mut Rng::with_seed(7));
         assert_eq!(once, blows(&plan, &mut Rng::with_seed(7)));
         assert_eq!(once.iter().filter(|(_, blow)| *blow == Blow::Broker).count(), 3);

@@ -4,9 +4,15 @@
 
 use std::process::Command;
 
+use polybus_tests::Programs;
+
 fn storm(broker: &str, kills: &[&str]) {
+    storm_by(&mut Command::new(env!("CARGO_BIN_EXE_polybus-storm")), broker, kills);
+}
+
+fn storm_by(command: &mut Command, broker: &str, kills: &[&str]) {
     let arguments = ["--broker", broker, "--calls", "1000", "--jobs", "500"];
-    let output = Command::new(env!("CARGO_BIN_EXE_polybus-storm"))
+    let output = command
         .args(arguments)
         .args(kills)
         .args(["--worker-kills", "6", "--seed", "20261128"])
@@ -27,6 +33,14 @@ fn nothing_confirmed_is_lost_and_every_call_ends_on_rabbitmq() {
 #[test]
 fn nothing_confirmed_is_lost_and_every_call_ends_on_nats() {
     storm("nats", &["--broker-kills", "1"]);
+}
+
+#[test]
+fn nothing_confirmed_is_lost_and_every_call_ends_on_zeromq() {
+    let programs = Programs::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polybus-storm"));
+    command.env("POLYBUS_BIN", programs.path("polybus").unwrap());
+    storm_by(&mut command, "zeromq", &["--broker-kills", "3"]);
 }
 
 /// The leader of the queue of jobs is killed, and a member that others are connected to.

@@ -139,6 +139,17 @@ impl Desk {
         Background::start(self.command(line)?)
     }
 
+    /// Starts `polybus serve` or another server and waits until it serves `service` on the queue base at this bus.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn serve(&self, line: &str, service: &str, base: &str, bus: &str) -> Result<Background, Error> {
+        let server = self.start(line)?;
+        let ask = format!("polybus call {service} --field usage=true --require-server -q {base} {bus}");
+        self.until_success(&ask, "")?;
+        Ok(server)
+    }
+
     /// Runs a command line again and again until it ends with success.
     ///
     /// # Errors

@@ -62,11 +62,7 @@ impl House {
     /// # Errors
     /// If it does not.
     pub fn serve(&self, line: &str, service: &str, base: &str) -> Result<Background, Error> {
-        let server = self.desk.start(line)?;
-        let ask =
-            format!("polybus call {service} --field usage=true --require-server -q {base} {}", self.flag());
-        self.desk.until_success(&ask, "")?;
-        Ok(server)
+        self.desk.serve(line, service, base, &self.flag())
     }
 
     /// SIGKILL for the broker.

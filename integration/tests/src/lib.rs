@@ -11,6 +11,7 @@ mod mirror;
 mod nats;
 mod service;
 mod terminal;
+mod zmq_house;
 
 pub use background::{Background, PATIENCE};
 pub use binary::{Error, Programs, feed};
@@ -23,3 +24,4 @@ pub use mirror::Mirror;
 pub use nats::Nats;
 pub use service::{ServiceCall, service_calls};
 pub use terminal::Terminal;
+pub use zmq_house::ZmqHouse;

@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end at the first surprise")]
 #![allow(clippy::print_stderr, reason = "figures for the book")]
 
+use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -15,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use polybus_brokers::Kind;
-use polybus_tests::{Background, Desk, Error, House};
+use polybus_tests::{Background, Desk, Error, House, ZmqHouse};
 
 const MAP: &str = "192.0.2.0/24|ALPHA|CITYA\n198.51.100.0/25|BETA|CITYB\n.site.example|GAMMA|CITYC\n";
 
@@ -139,15 +141,77 @@ fn embedded_in_one_process() -> Result<(), Error> {
     Ok(())
 }
 
+/// A broker between the processes.
+trait Between {
+    fn name(&self) -> String;
+    fn desk(&self) -> &Desk;
+    fn flag(&self) -> String;
+    fn kill(&mut self) -> Result<(), Error>;
+    fn restart(&mut self) -> Result<(), Error>;
+
+    /// Kills it, and starts it again after a while.
+    fn falls(&mut self) -> Result<(), Error> {
+        self.kill()?;
+        thread::sleep(Duration::from_secs(1));
+        self.restart()
+    }
+}
+
+impl Between for House {
+    fn name(&self) -> String {
+        self.broker.kind().product().to_string()
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn flag(&self) -> String {
+        Self::flag(self)
+    }
+
+    fn kill(&mut self) -> Result<(), Error> {
+        Self::kill(self)
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        Self::restart(self)
+    }
+}
+
+impl Between for ZmqHouse {
+    fn name(&self) -> String {
+        "ZeroMQ".to_owned()
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn flag(&self) -> String {
+        Self::flag(self)
+    }
+
+    fn kill(&mut self) -> Result<(), Error> {
+        Self::kill(self);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        Self::restart(self)
+    }
+}
+
 /// Starts a server and gives its process.
-fn server(house: &House) -> Result<Background, Error> {
-    house.serve(&format!("polybus serve anon {}", house.flag()), "anon", "anon")
+fn server(house: &impl Between) -> Result<Background, Error> {
+    let flag = house.flag();
+    house.desk().serve(&format!("polybus serve anon {flag}"), "anon", "anon", &flag)
 }
 
 /// A client whose job has begun and is not done.
-fn in_the_middle(house: &House) -> Result<Client, Error> {
-    let mut client = Client::start(&house.desk, &house.flag())?;
-    client.asks(&house.desk)?;
+fn in_the_middle(house: &impl Between) -> Result<Client, Error> {
+    let mut client = Client::start(house.desk(), &house.flag())?;
+    client.asks(house.desk())?;
     thread::sleep(Duration::from_millis(200));
     assert!(
         client.child.try_wait()?.is_none(),
@@ -156,41 +220,80 @@ fn in_the_middle(house: &House) -> Result<Client, Error> {
     Ok(client)
 }
 
-fn on_a_broker(kind: Kind) -> Result<(), Error> {
-    let house = House::new(kind)?;
-    prepare(&house.desk)?;
-    let bus = kind.product().to_string();
-    let worker = server(&house)?;
+fn is_right(house: &impl Between) -> Result<(), Error> {
+    equal(&house.desk().path("local"), &house.desk().path("masked"))
+}
 
-    let mut client = Client::start(&house.desk, &house.flag())?;
-    client.ends(&house.desk)?;
-    equal(&house.desk.path("local"), &house.desk.path("masked"))?;
+/// All that happens to a job; gives the worker that is left.
+fn on_a_broker(house: &mut impl Between) -> Result<Background, Error> {
+    prepare(house.desk())?;
+    let bus = house.name();
+    let worker = server(house)?;
+
+    let mut client = Client::start(house.desk(), &house.flag())?;
+    client.ends(house.desk())?;
+    is_right(house)?;
     is_flat(&bus, "client", client.peak);
     is_flat(&bus, "worker", peak_of(worker.id()).unwrap_or(0));
 
-    let mut client = in_the_middle(&house)?;
+    let mut client = in_the_middle(house)?;
     drop(worker);
-    let worker = house.desk.start(&format!("polybus serve anon {}", house.flag()))?;
-    client.ends(&house.desk).map_err(|error| format!("the worker was killed: {error}"))?;
-    equal(&house.desk.path("local"), &house.desk.path("masked"))?;
+    let worker = house.desk().start(&format!("polybus serve anon {}", house.flag()))?;
+    client.ends(house.desk()).map_err(|error| format!("the worker was killed: {error}"))?;
+    is_right(house)?;
 
-    let mut client = in_the_middle(&house)?;
-    house.kill()?;
-    thread::sleep(Duration::from_secs(1));
-    house.restart()?;
-    client.ends(&house.desk).map_err(|error| format!("the broker was killed: {error}"))?;
-    equal(&house.desk.path("local"), &house.desk.path("masked"))?;
+    let mut client = in_the_middle(house)?;
+    house.falls()?;
+    client.ends(house.desk()).map_err(|error| format!("the broker was killed: {error}"))?;
+    is_right(house)?;
     is_flat(&bus, "client that lost its broker", client.peak);
     is_flat(&bus, "worker that lost its broker", peak_of(worker.id()).unwrap_or(0));
+    Ok(worker)
+}
+
+/// The files in a folder, with their sizes.
+fn files(folder: &Path) -> Result<BTreeMap<OsString, u64>, Error> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // One that is removed meanwhile does not lie there.
+        if let Ok(metadata) = entry.metadata() {
+            files.insert(entry.file_name(), metadata.len());
+        }
+    }
+    Ok(files)
+}
+
+#[test]
+fn zeromq_between_processes() -> Result<(), Error> {
+    let mut house = ZmqHouse::new()?;
+    let _worker = on_a_broker(&mut house)?;
+    let parts = house.journal().join("parts");
+
+    // While the client writes the text, and while the worker writes the result.
+    for written in [size() / 4, size() + size() / 4] {
+        let before = files(&parts)?;
+        let mut client = Client::start(&house.desk, &house.flag())?;
+        client.until(|client| {
+            let ended = client.child.try_wait().is_ok_and(|ended| ended.is_some());
+            let now = files(&parts).unwrap_or_default().into_iter();
+            let new = now.filter(|(name, _)| !before.contains_key(name)).map(|(_, bytes)| bytes);
+            ended || new.sum::<u64>() >= written
+        })?;
+        assert!(client.child.try_wait()?.is_none(), "it ended before the broker was killed");
+        house.falls()?;
+        client.ends(&house.desk).map_err(|error| format!("killed after {written} bytes: {error}"))?;
+        is_right(&house)?;
+    }
     Ok(())
 }
 
 #[test]
 fn rabbitmq_between_processes() -> Result<(), Error> {
-    on_a_broker(Kind::RABBITMQ)
+    on_a_broker(&mut House::new(Kind::RABBITMQ)?).map(drop)
 }
 
 #[test]
 fn nats_between_processes() -> Result<(), Error> {
-    on_a_broker(Kind::NATS)
+    on_a_broker(&mut House::new(Kind::NATS)?).map(drop)
 }

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use polybus_contract::{
     Error, Kind, Manifest, Operation, PARTS_LIVE, Part, PartSink, PartSource, PartStore, PartsId, Result,
     Status,
 };
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{Config, Sync};
@@ -34,6 +35,9 @@ const FOLDER: &str = "parts";
 /// Bodies of which nobody has taken a part for their time are looked for so often, at least.
 const SWEEP: Duration = Duration::from_mins(1);
 
+/// Bodies of an earlier process that are counted at the same time: each is read from its beginning.
+const COUNTS: usize = 4;
+
 /// Where the parts of one bus lie.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -45,6 +49,7 @@ pub(crate) struct Parts {
     bodies: Mutex<HashMap<PartsId, Arc<Place>>>,
     swept: AtomicBool,
     found: tokio::sync::OnceCell<()>,
+    counts: Semaphore,
 }
 
 /// The file of one body.
@@ -54,6 +59,9 @@ struct Place {
     path: Option<PathBuf>,
     size: AtomicU64,
     used: Arc<AtomicU64>,
+    /// How many parts are there, whole and in order; of a file of an earlier process this is counted when it matters.
+    written: AtomicU32,
+    counted: tokio::sync::OnceCell<()>,
     /// How long it lives untouched, and since when it is.
     live: Duration,
     touched: Mutex<Instant>,
@@ -73,6 +81,7 @@ impl Parts {
             bodies: Mutex::default(),
             swept: AtomicBool::new(false),
             found: tokio::sync::OnceCell::new(),
+            counts: Semaphore::new(COUNTS),
         })
     }
 
@@ -103,26 +112,50 @@ impl Parts {
                 continue;
             }
             let place = self.place(file, Some(path), PARTS_LIVE.saturating_sub(age));
-            place.grow(metadata.size());
+            place.cover(metadata.size());
             locked(&self.bodies).insert(id, Arc::new(place));
         }
         Ok(())
     }
 
     fn place(&self, file: File, path: Option<PathBuf>, live: Duration) -> Place {
-        let touched = Mutex::new(Instant::now());
-        Place { file, path, size: AtomicU64::new(0), used: self.used.clone(), live, touched }
+        Place {
+            file,
+            path,
+            size: AtomicU64::new(0),
+            used: self.used.clone(),
+            written: AtomicU32::new(0),
+            counted: tokio::sync::OnceCell::new(),
+            live,
+            touched: Mutex::new(Instant::now()),
+        }
     }
 
     fn make(&self, id: PartsId, live: Duration) -> io::Result<Place> {
         let Some(folder) = &self.folder else { return Ok(self.place(tempfile::tempfile()?, None, live)) };
         fs::create_dir_all(folder)?;
         let path = folder.join(id.to_string());
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        // Whoever made it before may have been dropped meanwhile, and have left it behind empty.
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        if file.metadata()?.size() > 0 {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         if self.sync {
             File::open(folder)?.sync_all()?;
         }
         Ok(self.place(file, Some(path), live))
+    }
+
+    /// The place of a body that was made, if nothing was put there yet.
+    fn find_empty(&self, id: PartsId) -> Result<Option<Arc<Place>>> {
+        let place = locked(&self.bodies).get(&id).cloned();
+        match place {
+            Some(place) if place.size.load(Ordering::Acquire) > 0 => {
+                Err(conflict(id, "it has parts already"))
+            }
+            place => Ok(place),
+        }
     }
 
     fn find(&self, id: PartsId) -> Result<Arc<Place>> {
@@ -170,9 +203,50 @@ impl Place {
         *locked(&self.touched) + self.live
     }
 
-    fn grow(&self, bytes: u64) {
-        self.size.fetch_add(bytes, Ordering::AcqRel);
-        self.used.fetch_add(bytes, Ordering::AcqRel);
+    /// How much it grows by a part that ends there.
+    fn growth(&self, end: u64) -> u64 {
+        end.saturating_sub(self.size.load(Ordering::Acquire))
+    }
+
+    /// Notes that its file goes that far; done again, as for a part that is written again, it is done.
+    fn cover(&self, end: u64) {
+        let before = self.size.fetch_max(end, Ordering::AcqRel);
+        self.used.fetch_add(end.saturating_sub(before), Ordering::AcqRel);
+    }
+
+    /// How many parts are there, whole and in order. A process that was killed may have left half a part at the end, and a loss
+    /// of power may have left holes.
+    async fn count(self: &Arc<Self>, turns: &Semaphore) -> Result<u32> {
+        let count = || async {
+            // Closed by nobody.
+            let _turn = turns.acquire().await;
+            if self.size.load(Ordering::Acquire) > 0 && self.written.load(Ordering::Acquire) == 0 {
+                let place = self.clone();
+                let whole = blocking("count parts", move || place.whole()).await?;
+                self.written.fetch_max(whole, Ordering::AcqRel);
+            }
+            Ok(())
+        };
+        self.counted.get_or_try_init(count).await?;
+        Ok(self.written.load(Ordering::Acquire))
+    }
+
+    fn whole(&self) -> io::Result<u32> {
+        for index in 0.. {
+            match self.read(index) {
+                Ok(part) if part.is_whole() => {}
+                Err(error) if !is_no_part(&error) => return Err(error),
+                _ => return Ok(index),
+            }
+        }
+        Ok(u32::MAX)
+    }
+
+    /// Whether this part is the one that is there.
+    fn has(&self, part: &Part) -> io::Result<bool> {
+        let mut digest = [0; 32];
+        self.file.read_exact_at(&mut digest, place_of(part.index) + 4)?;
+        Ok(digest == part.sha256)
     }
 
     /// Removes its name; the room is free when the last reader has gone. False: it could not be, try again.
@@ -183,7 +257,8 @@ impl Place {
         }
     }
 
-    fn write(&self, part: &Part, at: u64) -> io::Result<()> {
+    fn write(&self, part: &Part) -> io::Result<()> {
+        let at = place_of(part.index);
         let length = u32::try_from(part.bytes.len()).map_err(io::Error::other)?;
         let mut head = [0; HEAD];
         head[..4].copy_from_slice(&length.to_le_bytes());
@@ -213,6 +288,15 @@ impl Drop for Place {
     }
 }
 
+/// What is read there is no part, or the end.
+fn is_no_part(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+}
+
+fn conflict(id: PartsId, why: &str) -> Error {
+    Error::new(Kind::Conflict, Operation::Publish).with_target(id).with_detail(why)
+}
+
 /// All parts but the last one have the same size.
 fn place_of(index: u32) -> u64 {
     u64::from(index) * (HEAD as u64 + u64::from(PART))
@@ -227,11 +311,21 @@ impl PartStore for Store {
     async fn create(&self, id: PartsId, live: Duration) -> Result<Box<dyn PartSink>> {
         let parts = self.0.clone();
         parts.look_around().await?;
-        let made = parts.clone();
-        let place = Arc::new(blocking("make a file for parts", move || made.make(id, live)).await?);
-        locked(&parts.bodies).insert(id, place.clone());
-        parts.sweep_later();
-        Ok(Box::new(Sink { parts, place, id, next: 0 }))
+        if parts.find_empty(id)?.is_none() {
+            let made = parts.clone();
+            let place = blocking("make a file for parts", move || made.make(id, live)).await?;
+            locked(&parts.bodies).entry(id).or_insert_with(|| Arc::new(place));
+            parts.sweep_later();
+        }
+        Ok(Box::new(Sink { parts, id }))
+    }
+
+    async fn resume(&self, id: PartsId) -> Result<(Box<dyn PartSink>, u32)> {
+        self.0.look_around().await?;
+        let place = self.0.find(id)?;
+        place.touch();
+        let written = place.count(&self.0.counts).await?;
+        Ok((Box::new(Sink { parts: self.0.clone(), id }), written))
     }
 
     async fn open(&self, manifest: &Manifest, from: u32) -> Result<Box<dyn PartSource>> {
@@ -259,9 +353,19 @@ pub(crate) struct Store(pub(crate) Arc<Parts>);
 #[derive(Debug)]
 struct Sink {
     parts: Arc<Parts>,
-    place: Arc<Place>,
     id: PartsId,
-    next: u32,
+}
+
+impl Sink {
+    /// Refuses what there is no room for.
+    fn room(&self, place: &Place, end: u64) -> Result<()> {
+        let used = self.parts.used.load(Ordering::Acquire);
+        if used.saturating_add(place.growth(end)) <= self.parts.bound {
+            return Ok(());
+        }
+        let detail = format!("large bodies have {used} bytes, the bound is {}", self.parts.bound);
+        Err(Error::new(Kind::Full, Operation::Publish).with_target(self.id).with_detail(detail))
+    }
 }
 
 #[async_trait]
@@ -269,24 +373,37 @@ impl PartSink for Sink {
     async fn put(&mut self, part: Part) -> Result<()> {
         // What the sweep has taken away must not come back without a name.
         let place = self.parts.find(self.id)?;
-        let bytes = (HEAD + part.bytes.len()) as u64;
-        let used = self.parts.used.load(Ordering::Acquire);
-        if used.saturating_add(bytes) > self.parts.bound {
-            let detail = format!("large bodies have {used} bytes, the bound is {}", self.parts.bound);
-            return Err(Error::new(Kind::Full, Operation::Publish).with_target(self.id).with_detail(detail));
-        }
         place.touch();
-        place.grow(bytes);
-        let at = place_of(self.next);
-        self.next += 1;
-        blocking("write a part", move || place.write(&part, at)).await
+        let (index, size) = (part.index, part.bytes.len() as u64);
+        if size > u64::from(PART) {
+            let kind = Kind::TooLarge { limit: PART.into(), size };
+            return Err(Error::new(kind, Operation::Publish).with_target(self.id));
+        }
+        match index.cmp(&place.written.load(Ordering::Acquire)) {
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => {
+                let gone = Error::new(Kind::NotFound, Operation::Publish).with_target(self.id);
+                return Err(gone.with_detail(format!("parts before number {index} are not there")));
+            }
+            std::cmp::Ordering::Less => {
+                let same = blocking("look at a part", move || place.has(&part)).await?;
+                return if same { Ok(()) } else { Err(conflict(self.id, "another part has this number")) };
+            }
+        }
+        let end = place_of(index) + HEAD as u64 + size;
+        self.room(&place, end)?;
+        place.cover(end);
+        let written = place.clone();
+        blocking("write a part", move || written.write(&part)).await?;
+        place.written.fetch_max(index.saturating_add(1), Ordering::AcqRel);
+        Ok(())
     }
 
     async fn finish(&mut self) -> Result<()> {
+        let place = self.parts.find(self.id)?;
         if !self.parts.sync || self.parts.folder.is_none() {
             return Ok(());
         }
-        let place = self.place.clone();
         blocking("sync parts", move || place.file.sync_data()).await
     }
 }
@@ -395,6 +512,49 @@ mod tests {
         store.remove(id).await.unwrap();
         store.remove(id).await.unwrap();
         assert_eq!(fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_broke_off_goes_on_with_its_first_part_that_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = || Store(Parts::new(&config(Some(folder.path().to_owned()))));
+        let full = vec![7; PART as usize];
+        let id = put(&store(), PARTS_LIVE, &[&full, &full, b"half of it is lost"]).await;
+        let path = folder.path().join(FOLDER).join(id.to_string());
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_len(place_of(2) + HEAD as u64 + 9).unwrap();
+        let store = store();
+        let (mut sink, there) = store.resume(id).await.unwrap();
+        assert_eq!(there, 2);
+        for part in [Part::new(1, full.clone().into()), Part::new(2, "rest".into())] {
+            sink.put(part.clone()).await.unwrap();
+            sink.put(part).await.unwrap();
+        }
+        let hole = sink.put(Part::new(4, "hole".into())).await.unwrap_err();
+        let other = sink.put(Part::new(1, "other".into())).await.unwrap_err();
+        assert_eq!((hole.kind(), other.kind()), (Kind::NotFound, Kind::Conflict));
+        sink.finish().await.unwrap();
+        let rest = store.open(&named(id), 2).await.unwrap().next().await.unwrap();
+        assert!(rest.is_whole() && &rest.bytes[..] == b"rest");
+        // A loss of power may leave a hole in the middle.
+        file.write_all_at(&[0; 100], place_of(1)).unwrap();
+        let again = Store(Parts::new(&config(Some(folder.path().to_owned()))));
+        assert_eq!(again.resume(id).await.unwrap().1, 1);
+        assert_eq!(again.resume(PartsId::fresh()).await.unwrap_err().kind(), Kind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for directory in [None, Some(folder.path().to_owned())] {
+            let (store, id) = (Store(Parts::new(&config(directory))), PartsId::fresh());
+            let mut one = store.create(id, PARTS_LIVE).await.unwrap();
+            store.create(id, PARTS_LIVE).await.unwrap();
+            one.put(Part::new(0, "a".into())).await.unwrap();
+            assert_eq!(store.create(id, PARTS_LIVE).await.unwrap_err().kind(), Kind::Conflict);
+            let large = Part::new(1, vec![0; PART as usize + 1].into());
+            assert!(matches!(one.put(large).await.unwrap_err().kind(), Kind::TooLarge { .. }));
+        }
     }
 
     #[tokio::test]

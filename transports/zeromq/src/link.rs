@@ -341,20 +341,35 @@ impl Link {
 
     /// Asks and waits for the answer until then. Dropped after the first poll: an unknown outcome.
     pub(crate) async fn ask(&self, packet: Packet, operation: Operation, until: Instant) -> Result<Packet> {
-        let number = packet.number;
         self.room(operation, until).await?;
-        let (told, open) = self.switch.wait(number, operation, false);
-        let _forgotten = Forgotten { switch: &self.switch, number };
-        self.pipe.send(&packet, open <= FEW);
+        let answer = self.say(&packet, operation, until);
         drop(packet);
+        answer.await
+    }
+
+    /// Asks here and now, so that what is said next comes behind it; the answer comes until then, whether it is waited for
+    /// or not. Dropped: an unknown outcome.
+    pub(crate) fn say(
+        &self,
+        packet: &Packet,
+        operation: Operation,
+        until: Instant,
+    ) -> impl Future<Output = Result<Packet>> + Send + use<> {
+        let number = packet.number;
+        let (told, open) = self.switch.wait(number, operation, false);
+        let forgotten = Forgotten { switch: self.switch.clone(), number };
+        self.pipe.send(packet, open <= FEW);
         if self.is_gone() {
             self.switch.lost(number);
         }
-        match timeout_at(until, told).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(unknown(operation, LOST)),
-            Err(_) => Err(Error::new(Kind::DeadlineExceeded, operation)
-                .with_detail("the broker did not answer in time")),
+        async move {
+            let _forgotten = forgotten;
+            match timeout_at(until, told).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(unknown(operation, LOST)),
+                Err(_) => Err(Error::new(Kind::DeadlineExceeded, operation)
+                    .with_detail("the broker did not answer in time")),
+            }
         }
     }
 
@@ -367,12 +382,12 @@ impl Link {
 }
 
 /// A question that nobody waits for any longer.
-struct Forgotten<'a> {
-    switch: &'a Switch,
+struct Forgotten {
+    switch: Arc<Switch>,
     number: u64,
 }
 
-impl Drop for Forgotten<'_> {
+impl Drop for Forgotten {
     fn drop(&mut self) {
         self.switch.forget(self.number);
     }

@@ -3,21 +3,22 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::ptr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use polybus_contract::{
     Error, Kind, Manifest, Operation, Part, PartSink, PartSource, PartStore, PartsId, Result,
 };
 use polybus_lines::millis;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::connection::Handle;
 use crate::error::unreadable;
+use crate::link::Link;
 use crate::wire::frame::{Packet, kind};
 use crate::wire::verbs::{PartHeader, PartsHeader};
 
@@ -26,6 +27,9 @@ const WINDOW: usize = 4;
 
 /// How long a part may take, waiting for a lost connection included.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The pause before it is tried again: a connection may be known to be lost a moment later.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Until the broker is known.
 const USUAL_PART: u32 = 1 << 20;
@@ -41,22 +45,26 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    async fn ask(&self, header: PartsHeader, body: Option<Bytes>, operation: Operation) -> Result<Packet> {
-        let packet = |number| Packet { body, ..Packet::new(kind::PARTS, number, &header) };
-        self.0.ask(packet, operation, Instant::now() + PATIENCE).await
-    }
-
-    /// A part, asked for again while the connection is away: reading takes nothing away.
-    async fn get(self, manifest: Arc<str>, index: u32) -> Result<Part> {
+    /// Asks, and asks again while the connection is away: nothing that is asked here does harm when it is done twice.
+    async fn ask(&self, header: &PartsHeader, operation: Operation) -> Result<Packet> {
         let ends = Instant::now() + PATIENCE;
         loop {
-            let header = PartsHeader::Get { manifest: manifest.to_string(), index };
-            match self.ask(header, None, Operation::Consume).await {
-                Err(error) if error.kind() == Kind::Disconnected && Instant::now() < ends => {}
-                answer => return part(answer?),
+            let packet = |number| Packet::new(kind::PARTS, number, header);
+            match self.0.ask(packet, operation, ends).await {
+                Err(error) if is_away(&error) && Instant::now() + PAUSE < ends => sleep(PAUSE).await,
+                answer => return answer,
             }
         }
     }
+
+    async fn get(self, manifest: Arc<str>, index: u32) -> Result<Part> {
+        let header = PartsHeader::Get { manifest: manifest.to_string(), index };
+        part(self.ask(&header, Operation::Consume).await?)
+    }
+}
+
+fn is_away(error: &Error) -> bool {
+    error.kind() == Kind::Disconnected
 }
 
 fn part(answer: Packet) -> Result<Part> {
@@ -75,8 +83,15 @@ impl PartStore for Store {
 
     async fn create(&self, id: PartsId, live: Duration) -> Result<Box<dyn PartSink>> {
         let header = PartsHeader::Create { id: id.to_string(), live_ms: millis(live) };
-        self.ask(header, None, Operation::Publish).await?;
-        Ok(Box::new(Sink { store: self.clone(), id, under_way: VecDeque::new() }))
+        self.ask(&header, Operation::Publish).await?;
+        Ok(Box::new(Sink {
+            store: self.clone(),
+            id,
+            link: Weak::new(),
+            under_way: VecDeque::with_capacity(WINDOW),
+            parts: 0,
+            failing: None,
+        }))
     }
 
     async fn open(&self, manifest: &Manifest, from: u32) -> Result<Box<dyn PartSource>> {
@@ -85,7 +100,7 @@ impl PartStore for Store {
     }
 
     async fn remove(&self, id: PartsId) -> Result<()> {
-        self.ask(PartsHeader::Remove { id: id.to_string() }, None, Operation::Remove).await.map(|_| ())
+        self.ask(&PartsHeader::Remove { id: id.to_string() }, Operation::Remove).await.map(|_| ())
     }
 }
 
@@ -107,11 +122,20 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// The parts of a body that is written. The broker writes them in the order in which they are said.
+/// A part that was put, and what the broker says to it, once it was said on the connection that there is.
+type Putting = (Part, Option<Pin<Box<dyn Future<Output = Result<Packet>> + Send>>>);
+
+/// The parts of a body that is written. The broker writes them in the order in which they are said, and knows those that it has
+/// already; so on a new connection all that were not answered are said again.
 struct Sink {
     store: Store,
     id: PartsId,
-    under_way: VecDeque<Task<Packet>>,
+    /// The connection over which they are said.
+    link: Weak<Link>,
+    under_way: VecDeque<Putting>,
+    parts: u32,
+    /// Since when nothing was answered.
+    failing: Option<Instant>,
 }
 
 impl fmt::Debug for Sink {
@@ -121,44 +145,87 @@ impl fmt::Debug for Sink {
 }
 
 impl Sink {
-    async fn until(&mut self, few: usize) -> Result<()> {
-        while self.under_way.len() > few {
-            if let Some(first) = self.under_way.front_mut() {
-                first.done().await?;
-            }
-            self.under_way.pop_front();
+    fn until(&self) -> Instant {
+        self.failing.unwrap_or_else(Instant::now) + PATIENCE
+    }
+
+    /// Says what was not said yet over the connection that there is, waiting for one.
+    async fn say(&mut self) -> Result<()> {
+        while let Err(error) = self.say_once().await {
+            self.pause(error).await?;
         }
         Ok(())
     }
+
+    async fn say_once(&mut self) -> Result<()> {
+        let until = self.until();
+        let link = self.store.0.link(Operation::Publish, until).await?;
+        if !ptr::eq(self.link.as_ptr(), Arc::as_ptr(&link)) {
+            self.link = Arc::downgrade(&link);
+            self.under_way.iter_mut().for_each(|(_, answer)| *answer = None);
+        }
+        for (part, answer) in self.under_way.iter_mut().filter(|(_, answer)| answer.is_none()) {
+            link.room(Operation::Publish, until).await?;
+            let packet = packet(self.id, part, self.store.0.switch.number());
+            *answer = Some(Box::pin(link.say(&packet, Operation::Publish, until)));
+        }
+        Ok(())
+    }
+
+    /// Waits for the answer to the oldest part.
+    async fn answered(&mut self) -> Result<()> {
+        let answer = match self.under_way.front_mut() {
+            Some((_, Some(answer))) => answer.await,
+            _ => return self.say().await,
+        };
+        match answer {
+            Ok(_) => {
+                self.under_way.pop_front();
+                self.failing = None;
+                Ok(())
+            }
+            Err(error) => {
+                self.link = Weak::new();
+                self.under_way.iter_mut().for_each(|(_, answer)| *answer = None);
+                self.pause(error).await
+            }
+        }
+    }
+
+    /// Before the next try; an error if there is none.
+    async fn pause(&mut self, error: Error) -> Result<()> {
+        let since = *self.failing.get_or_insert_with(Instant::now);
+        if !is_away(&error) || since.elapsed() + PAUSE >= PATIENCE {
+            return Err(error.with_target(self.id));
+        }
+        sleep(PAUSE).await;
+        Ok(())
+    }
+}
+
+fn packet(id: PartsId, part: &Part, number: u64) -> Packet {
+    let (id, sha256) = (id.to_string(), HEXLOWER.encode(&part.sha256));
+    let header = PartsHeader::Put { id, index: part.index, sha256 };
+    Packet::new(kind::PARTS, number, &header).with_body(part.bytes.clone())
 }
 
 #[async_trait]
 impl PartSink for Sink {
     async fn put(&mut self, part: Part) -> Result<()> {
-        self.until(WINDOW - 1).await?;
-        let header = PartsHeader::Put {
-            id: self.id.to_string(),
-            index: part.index,
-            sha256: HEXLOWER.encode(&part.sha256),
-        };
-        let link = self.store.0.link(Operation::Publish, Instant::now() + PATIENCE).await?;
-        let mut packet = Packet::new(kind::PARTS, self.store.0.switch.number(), &header);
-        packet.body = Some(part.bytes);
-        // Said here and now, so that the next one comes behind it.
-        let mut asking =
-            Box::pin(async move { link.ask(packet, Operation::Publish, Instant::now() + PATIENCE).await });
-        let said = futures_util::future::FutureExt::now_or_never(asking.as_mut());
-        if let Some(answer) = said {
-            return answer.map(|_| ());
+        while self.under_way.len() >= WINDOW {
+            self.answered().await?;
         }
-        self.under_way.push_back(Task(tokio::spawn(asking)));
-        Ok(())
+        self.parts = part.index.saturating_add(1);
+        self.under_way.push_back((part, None));
+        self.say().await
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.until(0).await?;
-        let header = PartsHeader::Finish { id: self.id.to_string() };
-        self.store.ask(header, None, Operation::Publish).await.map(|_| ())
+        while !self.under_way.is_empty() {
+            self.answered().await?;
+        }
+        let header = PartsHeader::Finish { id: self.id.to_string(), parts: Some(self.parts) };
+        self.store.ask(&header, Operation::Publish).await.map(|_| ())
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Relay, WITHIN, address, broker, broker_with, client, identities, name};
+use common::{Relay, WITHIN, address, broker, broker_with, client, identities, name, until_lost};
 use polybus_contract::{
     Admin, Arrival, ConsumeOptions, Delivery, Incoming, Intake, Kind, Link, Message, PublishOptions, Queue,
     ReplyOptions, RequestOptions, Status, SubscribeOptions, Target, Topology, Transport, TransportExt,
@@ -28,15 +28,6 @@ async fn until_up(bus: &ZeroMq) {
         }
     };
     timeout(WITHIN, up).await.expect("no connection");
-}
-
-async fn until_lost(bus: &ZeroMq) {
-    let lost = async {
-        while bus.health().link == Link::Up {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(WITHIN, lost).await.expect("still connected");
 }
 
 const FILE: &str = "

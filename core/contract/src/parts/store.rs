@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{Manifest, PartsId};
-use crate::error::Result;
+use crate::error::{Error, Kind, Operation, Result};
 use crate::name::Name;
 
 /// One part of a body, with its digest.
@@ -66,6 +66,16 @@ pub trait PartStore: Send + Sync + fmt::Debug {
     /// [`Full`](crate::Kind::Full), [`Unauthorized`](crate::Kind::Unauthorized),
     /// [`Disconnected`](crate::Kind::Disconnected).
     async fn create(&self, id: PartsId, live: Duration) -> Result<Box<dyn PartSink>>;
+
+    /// The place of a body whose writing broke off, to go on with it, and how many of its parts are there, whole and in order.
+    /// The next part to be put is the one of that number; one before it that is put again is not there twice. Default: a store
+    /// that sees to lost connections by itself has none.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Kind::NotFound) if the place is gone, [`Disconnected`](crate::Kind::Disconnected).
+    async fn resume(&self, id: PartsId) -> Result<(Box<dyn PartSink>, u32)> {
+        Err(Error::new(Kind::NotFound, Operation::Publish).with_target(id))
+    }
 
     /// The parts of the body of this manifest from the part `from` on, which are not taken away by being read. Several may
     /// read, where need be one after the other.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use polybus_contract::{Error, Feature, Kind, Operation, PARTS_LIVE, Part, PartStore, PartsId, Result};
+use polybus_contract::{
+    Error, Feature, Kind, Operation, PARTS_LIVE, Part, PartSink, PartStore, PartsId, Result,
+};
 
 use super::uploads::{self, Uploads};
 use crate::wire::frame::{Packet, kind};
@@ -23,7 +25,9 @@ pub(super) struct Large {
 }
 
 fn gone() -> Error {
-    Error::new(Kind::NotFound, Operation::Publish).with_detail("nobody is writing these parts")
+    Error::new(Kind::NotFound, Operation::Publish).with_detail(
+        "its parts are not there: removed, expired, or lost with a broker that had them in memory",
+    )
 }
 
 impl Large {
@@ -44,19 +48,19 @@ impl Large {
         Ok(match header {
             PartsHeader::Create { id, live_ms } => self.create(store, id.parse()?, live_ms, number)?,
             PartsHeader::Put { id, index, sha256 } => {
-                let work = self.uploads.go_on(id.parse()?).ok_or_else(gone)?;
                 let part = Part::found(index, body, digest(&sha256)?);
+                let work = self.uploads.take(id.parse()?)?;
                 Box::pin(async move {
-                    put(&work, part).await?;
+                    put(&work, &*store, part).await?;
                     work.done();
                     Ok(Packet::bare(kind::OK, number))
                 })
             }
-            PartsHeader::Finish { id } => {
-                let sink = self.uploads.remove(id.parse()?).ok_or_else(gone)?;
+            PartsHeader::Finish { id, parts } => {
+                let id = id.parse()?;
+                let sink = self.uploads.remove(id);
                 Box::pin(async move {
-                    let mut sink = sink.lock().await.take().ok_or_else(gone)?;
-                    sink.finish().await?;
+                    finish(sink, &*store, id, parts).await?;
                     Ok(Packet::bare(kind::OK, number))
                 })
             }
@@ -94,13 +98,44 @@ impl Large {
 }
 
 /// Puts a part. After a failure the sink is of no use, also for parts that wait already.
-async fn put(work: &uploads::Work, part: Part) -> Result<()> {
+async fn put(work: &uploads::Work, store: &dyn PartStore, part: Part) -> Result<()> {
+    // Held while the sink is made: parts that are said at once wait for it, in their order.
     let mut place = work.sink.lock().await;
+    if work.begins {
+        *place = Some(resume(store, work.id).await?.0);
+    }
     let put = place.as_mut().ok_or_else(gone)?.put(part).await;
     if put.is_err() {
         *place = None;
     }
     put
+}
+
+/// Ends a body. One that is not in the table broke off, or was ended already and its answer lost.
+async fn finish(
+    sink: Option<uploads::Sink>,
+    store: &dyn PartStore,
+    id: PartsId,
+    parts: Option<u32>,
+) -> Result<()> {
+    let written = match sink {
+        Some(sink) => sink.lock().await.take(),
+        None => None,
+    };
+    if let Some(mut sink) = written {
+        return sink.finish().await;
+    }
+    let (mut sink, there) = resume(store, id).await?;
+    if parts.is_some_and(|parts| there < parts) {
+        return Err(gone().with_target(id).with_detail(format!("only {there} of its parts are there")));
+    }
+    sink.finish().await
+}
+
+/// Goes on with a body whose writing broke off.
+async fn resume(store: &dyn PartStore, id: PartsId) -> Result<(Box<dyn PartSink>, u32)> {
+    let is_gone = |error: &Error| error.kind() == Kind::NotFound;
+    store.resume(id).await.map_err(|error| if is_gone(&error) { gone().with_target(id) } else { error })
 }
 
 fn digest(text: &str) -> Result<[u8; 32]> {

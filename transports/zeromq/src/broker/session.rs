@@ -395,6 +395,10 @@ impl Session {
     ) -> Result<(), Broken> {
         // Consumers and subscriptions end with the connection; a client that comes back makes them anew. A request of which
         // a reply may be lost on the way ends too: its caller learns that the outcome is unknown.
+        if !matches!(ended, Ok(Ended::Closing)) {
+            // Nobody hears of these calls, and what they hold must be free before somebody else goes on.
+            self.calls.clear();
+        }
         for feed in std::mem::take(&mut self.feeds) {
             if feed.may_go_on() && self.controls.contains_key(&feed.number) {
                 self.state.replies.push(feed);

@@ -51,6 +51,14 @@ impl Uploads {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Work on one, which goes on where it broke off if it is not in the table.
+    pub(super) fn take(&self, id: PartsId) -> Result<Work> {
+        match self.go_on(id) {
+            Some(work) => Ok(work),
+            None => self.begin(id),
+        }
+    }
+
     /// A new one; the one that is idle for longest may have to go for it.
     pub(super) fn begin(&self, id: PartsId) -> Result<Work> {
         let mut all = self.all();
@@ -66,13 +74,13 @@ impl Uploads {
         let sink = Sink::default();
         all.insert(id, Upload { sink: sink.clone(), touched: Instant::now() });
         drop(all);
-        Ok(Work { uploads: self.clone(), id, sink, done: false })
+        Ok(Work { uploads: self.clone(), id, sink, begins: true, done: false })
     }
 
     /// Work on one that was begun.
-    pub(super) fn go_on(&self, id: PartsId) -> Option<Work> {
+    fn go_on(&self, id: PartsId) -> Option<Work> {
         let sink = self.all().get(&id)?.sink.clone();
-        Some(Work { uploads: self.clone(), id, sink, done: false })
+        Some(Work { uploads: self.clone(), id, sink, begins: false, done: false })
     }
 
     /// Takes one out of the table.
@@ -80,7 +88,8 @@ impl Uploads {
         self.all().remove(&id).map(|upload| upload.sink)
     }
 
-    /// Ends those of which nothing came for long. What was put of them lives until its time has passed.
+    /// Ends those of which nothing came for long. What was put of them lives until its time has passed, and until then one may
+    /// go on.
     pub(super) fn forget_idle(&self) {
         let mut all = self.all();
         let before = all.len();
@@ -89,12 +98,14 @@ impl Uploads {
     }
 }
 
-/// Work on one upload. Dropped before it is done, by a failure or with its connection, the upload ends: its sink is of no
-/// use any longer.
+/// Work on one upload. Dropped before it is done, by a failure or with its connection, the upload is out of the table: its sink
+/// is of no use any longer, and another one goes on with it.
 pub(super) struct Work {
     uploads: Uploads,
-    id: PartsId,
+    pub(super) id: PartsId,
     pub(super) sink: Sink,
+    /// Whether it is the first, which makes the sink.
+    pub(super) begins: bool,
     done: bool,
 }
 

@@ -256,11 +256,28 @@ pub(crate) struct PurgedHeader {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum PartsHeader {
-    Create { id: String, live_ms: u64 },
-    Put { id: String, index: u32, sha256: String },
-    Finish { id: String },
-    Get { manifest: String, index: u32 },
-    Remove { id: String },
+    Create {
+        id: String,
+        live_ms: u64,
+    },
+    Put {
+        id: String,
+        index: u32,
+        sha256: String,
+    },
+    Finish {
+        id: String,
+        /// How many parts were put.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parts: Option<u32>,
+    },
+    Get {
+        manifest: String,
+        index: u32,
+    },
+    Remove {
+        id: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polybus_contract::{
-    Arrival, ConsumeOptions, Incoming, Intake, Message, Name, Queue, Topology, Transport, TransportExt,
+    Arrival, ConsumeOptions, Incoming, Intake, Link, Message, Name, Queue, Topology, Transport, TransportExt,
 };
 use polybus_embedded::Embedded;
 use polybus_zeromq::wire::frame::{Packet, kind};
@@ -33,9 +33,18 @@ pub(crate) async fn broker(bus: &str) -> Broker {
 
 pub(crate) async fn broker_with(bus: &str, change: impl FnOnce(BrokerConfig) -> BrokerConfig) -> Broker {
     let config = BrokerConfig::new(vec![Place::from_url("zmq://127.0.0.1:0").unwrap()]);
+    start(bus, change(config)).await
+}
+
+/// One where another one was.
+pub(crate) async fn broker_at(place: &Place, bus: &str) -> Broker {
+    start(bus, BrokerConfig::new(vec![place.clone()])).await
+}
+
+async fn start(bus: &str, config: BrokerConfig) -> Broker {
     let url = format!("embedded:{bus}?max_message={LARGEST}");
     let open = move || Ok(Arc::new(Embedded::from_url(&url)?) as Arc<dyn Transport>);
-    Broker::start(change(config), open).await.unwrap()
+    Broker::start(config, open).await.unwrap()
 }
 
 pub(crate) fn identities(text: &str) -> Identities {
@@ -50,6 +59,16 @@ pub(crate) async fn client(url: &str) -> ZeroMq {
     let client = ZeroMq::from_url(url).unwrap();
     client.connect(WITHIN).await.unwrap();
     client
+}
+
+/// Waits until the connection is known to be lost.
+pub(crate) async fn until_lost(bus: &ZeroMq) {
+    let lost = async {
+        while bus.health().link == Link::Up {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(WITHIN, lost).await.expect("still connected");
 }
 
 /// A client that does its work, whatever others do.
