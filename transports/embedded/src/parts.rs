@@ -18,7 +18,7 @@ use polybus_contract::{
     Error, Kind, Manifest, Operation, PARTS_LIVE, Part, PartSink, PartSource, PartStore, PartsId, Result,
     Status,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{Config, Sync};
@@ -49,8 +49,11 @@ pub(crate) struct Parts {
     bodies: Mutex<HashMap<PartsId, Arc<Place>>>,
     swept: AtomicBool,
     found: tokio::sync::OnceCell<()>,
-    counts: Semaphore,
+    counts: Arc<Semaphore>,
 }
+
+/// Nothing until it is over.
+type Counted = Option<Result<()>>;
 
 /// The file of one body.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ struct Place {
     used: Arc<AtomicU64>,
     /// How many parts are there, whole and in order; of a file of an earlier process this is counted when it matters.
     written: AtomicU32,
-    counted: tokio::sync::OnceCell<()>,
+    counting: Mutex<Option<watch::Receiver<Counted>>>,
     /// How long it lives untouched, and since when it is.
     live: Duration,
     touched: Mutex<Instant>,
@@ -81,7 +84,7 @@ impl Parts {
             bodies: Mutex::default(),
             swept: AtomicBool::new(false),
             found: tokio::sync::OnceCell::new(),
-            counts: Semaphore::new(COUNTS),
+            counts: Arc::new(Semaphore::new(COUNTS)),
         })
     }
 
@@ -125,7 +128,7 @@ impl Parts {
             size: AtomicU64::new(0),
             used: self.used.clone(),
             written: AtomicU32::new(0),
-            counted: tokio::sync::OnceCell::new(),
+            counting: Mutex::default(),
             live,
             touched: Mutex::new(Instant::now()),
         }
@@ -216,19 +219,34 @@ impl Place {
 
     /// How many parts are there, whole and in order. A process that was killed may have left half a part at the end, and a loss
     /// of power may have left holes.
-    async fn count(self: &Arc<Self>, turns: &Semaphore) -> Result<u32> {
-        let count = || async {
-            // Closed by nobody.
-            let _turn = turns.acquire().await;
-            if self.size.load(Ordering::Acquire) > 0 && self.written.load(Ordering::Acquire) == 0 {
-                let place = self.clone();
-                let whole = blocking("count parts", move || place.whole()).await?;
-                self.written.fetch_max(whole, Ordering::AcqRel);
+    async fn count(self: &Arc<Self>, turns: &Arc<Semaphore>) -> Result<u32> {
+        if self.size.load(Ordering::Acquire) > 0 && self.written.load(Ordering::Acquire) == 0 {
+            let mut counting = locked(&self.counting).get_or_insert_with(|| self.counting(turns)).clone();
+            let counted = counting.wait_for(Option::is_some).await.map(|counted| counted.clone());
+            let failed = || Err(Error::new(Kind::Internal, Operation::Publish).with_detail("nobody counts"));
+            if let Err(error) = counted.ok().flatten().unwrap_or_else(failed) {
+                // Whoever comes next tries again.
+                *locked(&self.counting) = None;
+                return Err(error);
             }
-            Ok(())
-        };
-        self.counted.get_or_try_init(count).await?;
+        }
         Ok(self.written.load(Ordering::Acquire))
+    }
+
+    /// Counts, to the end: it is done once, however often those who wait for it come and go.
+    fn counting(self: &Arc<Self>, turns: &Arc<Semaphore>) -> watch::Receiver<Counted> {
+        let (tell, counted) = watch::channel(None);
+        let (place, turns) = (self.clone(), turns.clone());
+        tokio::spawn(async move {
+            // Closed by nobody.
+            let _turn = turns.acquire_owned().await;
+            let counting = place.clone();
+            let whole = blocking("count parts", move || counting.whole()).await;
+            tell.send_replace(Some(whole.map(|whole| {
+                place.written.fetch_max(whole, Ordering::AcqRel);
+            })));
+        });
+        counted
     }
 
     fn whole(&self) -> io::Result<u32> {

@@ -329,11 +329,12 @@ impl Link {
             if self.pipe.waiting() < OUT {
                 break;
             }
-            if timeout_at(until, room).await.is_err() {
-                return Err(down(operation, "the broker does not take what is sent fast enough"));
-            }
+            // Whoever ends the connection wakes only those that wait by then.
             if self.is_gone() {
                 return Err(down(operation, LOST));
+            }
+            if timeout_at(until, room).await.is_err() {
+                return Err(down(operation, "the broker does not take what is sent fast enough"));
             }
         }
         Ok(())

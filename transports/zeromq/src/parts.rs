@@ -28,6 +28,9 @@ const WINDOW: usize = 4;
 /// How long a part may take, waiting for a lost connection included.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The same for taking a body away: what stays goes when its time has passed.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// The pause before it is tried again: a connection may be known to be lost a moment later.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,7 +50,16 @@ impl fmt::Debug for Store {
 impl Store {
     /// Asks, and asks again while the connection is away: nothing that is asked here does harm when it is done twice.
     async fn ask(&self, header: &PartsHeader, operation: Operation) -> Result<Packet> {
-        let ends = Instant::now() + PATIENCE;
+        self.ask_for(header, operation, PATIENCE).await
+    }
+
+    async fn ask_for(
+        &self,
+        header: &PartsHeader,
+        operation: Operation,
+        patience: Duration,
+    ) -> Result<Packet> {
+        let ends = Instant::now() + patience;
         loop {
             let packet = |number| Packet::new(kind::PARTS, number, header);
             match self.0.ask(packet, operation, ends).await {
@@ -100,7 +112,8 @@ impl PartStore for Store {
     }
 
     async fn remove(&self, id: PartsId) -> Result<()> {
-        self.ask(&PartsHeader::Remove { id: id.to_string() }, Operation::Remove).await.map(|_| ())
+        let header = PartsHeader::Remove { id: id.to_string() };
+        self.ask_for(&header, Operation::Remove, FAREWELL).await.map(|_| ())
     }
 }
 
@@ -151,7 +164,10 @@ impl Sink {
 
     /// Says what was not said yet over the connection that there is, waiting for one.
     async fn say(&mut self) -> Result<()> {
+        let began = Instant::now();
         while let Err(error) = self.say_once().await {
+            // The first try may have waited for a connection already.
+            self.failing.get_or_insert(began);
             self.pause(error).await?;
         }
         Ok(())
@@ -167,7 +183,8 @@ impl Sink {
         for (part, answer) in self.under_way.iter_mut().filter(|(_, answer)| answer.is_none()) {
             link.room(Operation::Publish, until).await?;
             let packet = packet(self.id, part, self.store.0.switch.number());
-            *answer = Some(Box::pin(link.say(&packet, Operation::Publish, until)));
+            // From now on: that it comes late is no fault of its own.
+            *answer = Some(Box::pin(link.say(&packet, Operation::Publish, Instant::now() + PATIENCE)));
         }
         Ok(())
     }

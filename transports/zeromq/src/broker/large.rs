@@ -125,8 +125,10 @@ async fn finish(
     if let Some(mut sink) = written {
         return sink.finish().await;
     }
+    // Who does not say how many there are would take what there is for all of it.
+    let parts = parts.ok_or_else(|| gone().with_target(id))?;
     let (mut sink, there) = resume(store, id).await?;
-    if parts.is_some_and(|parts| there < parts) {
+    if there < parts {
         return Err(gone().with_target(id).with_detail(format!("only {there} of its parts are there")));
     }
     sink.finish().await

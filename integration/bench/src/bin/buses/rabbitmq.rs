@@ -1,4 +1,8 @@
 //! The raw AMQP client: confirms, mandatory routing, persistent messages, explicit acks, an exclusive reply queue.
+//!
+//! Who asks and who answers are two programs, so neither uses a connection of the other. Each has one for publishing and one
+//! for consuming, as Polybus does: a broker with an alarm stops reading from those that publish, and acknowledgements are to
+//! get through all the same.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,15 +33,16 @@ pub(crate) struct Raw {
     replies: ShortString,
     waiting: Waiting,
     /// They end when dropped.
-    _connections: [Connection; 2],
+    _connections: [Connection; 4],
 }
 
 impl Raw {
     pub(crate) async fn on(url: &str) -> Outcome<Self> {
-        let sending = Connection::connect(url, ConnectionProperties::default()).await?;
-        let receiving = Connection::connect(url, ConnectionProperties::default()).await?;
-        let (sender, reply_channel) = (confirming(&sending).await?, receiving.create_channel().await?);
-        let (receiver, answers) = (receiving.create_channel().await?, confirming(&sending).await?);
+        let connect = async || Connection::connect(url, ConnectionProperties::default()).await;
+        let (asking, hearing) = (connect().await?, connect().await?);
+        let (serving, answering) = (connect().await?, connect().await?);
+        let (sender, reply_channel) = (confirming(&asking).await?, hearing.create_channel().await?);
+        let (receiver, answers) = (serving.create_channel().await?, confirming(&answering).await?);
         let exclusive =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
         let replies =
@@ -47,7 +52,14 @@ impl Raw {
             reply_channel.basic_consume(replies.clone(), "".into(), unacked, FieldTable::default()).await?;
         let waiting = Waiting::default();
         tokio::spawn(dispatch(consumer, reply_channel, waiting.clone()));
-        Ok(Self { sender, receiver, answers, replies, waiting, _connections: [sending, receiving] })
+        Ok(Self {
+            sender,
+            receiver,
+            answers,
+            replies,
+            waiting,
+            _connections: [asking, hearing, serving, answering],
+        })
     }
 
     async fn consumer(&self, queue: &str, window: usize) -> Outcome<Consumer> {

@@ -17,7 +17,7 @@ mod broker;
 mod core;
 mod sockets;
 
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use polybus_bench::{Spread, machine, say};
@@ -172,9 +172,10 @@ fn scaled(row: &Row, percent: u64) -> u64 {
 
 /// One round of one row; what it leaves in a queue is taken out again.
 async fn once(row: &Row, who: &dyn Contender, percent: u64) -> Outcome<(Duration, Vec<Duration>)> {
-    let work = Work::new(scaled(row, percent), row.window, SIZE);
+    let each = Arc::<Mutex<Vec<Duration>>>::default();
+    let work = Work { each: Some(each.clone()), ..Work::new(scaled(row, percent), row.window, SIZE) };
     let took = who.run(row.verb, &work).await?;
-    let each = std::mem::take(&mut *work.each.lock().unwrap_or_else(PoisonError::into_inner));
+    let each = std::mem::take(&mut *each.lock().unwrap_or_else(PoisonError::into_inner));
     if matches!(row.verb, Verb::Publish) {
         who.run(Verb::Consume, &work).await?;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Mutex, oneshot};
+use tokio::time::timeout;
 use zeromq::{
     DealerRecvHalf, DealerSendHalf, DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage,
 };
@@ -18,6 +19,8 @@ use crate::work::{Contender, Outcome, Work, in_flight};
 
 /// Instead of the URL of a bus behind a broker.
 pub(crate) const BARE: &str = "bare";
+
+const LONGEST: Duration = Duration::from_secs(10);
 
 type Waiting = Arc<Locked<HashMap<Bytes, oneshot::Sender<Bytes>>>>;
 
@@ -72,7 +75,8 @@ impl Sockets {
         let (here, reply) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), here);
         self.asking.lock().await.send(message(vec![id, body.clone()])?).await?;
-        reply.await?;
+        // The process in the middle may be gone, and with it the reply.
+        timeout(LONGEST, reply).await??;
         Ok(())
     }
 }
