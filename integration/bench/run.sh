@@ -43,7 +43,7 @@ EOT
   plain 'The queue engine alone' "$bin/engine"
   printf '\n## Polybus beside the raw client libraries\n\n'
   "$bin/buses"
-  printf '\n## The broker over ZeroMQ beside RabbitMQ and NATS\n\n'
+  printf '\n## The broker over ZeroMQ beside RabbitMQ, NATS and bare sockets\n\n'
   "$bin/zeromq"
   printf '\n## Large bodies in parts beside the raw client libraries\n\n'
   "$bin/bulk"
