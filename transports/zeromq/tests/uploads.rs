@@ -140,7 +140,9 @@ async fn a_part_is_there_once_whoever_says_it_again() {
     let finish = |parts| json!({"op": "finish", "id": id, "parts": parts});
     two.gets(kind::PARTS, 15, &finish(2)).await;
     two.gets(kind::PARTS, 16, &finish(2)).await;
-    two.gets(kind::PARTS, 17, &json!({"op": "finish", "id": id})).await;
+    // It is not being written any longer, and how many parts it was to have is not said.
+    let unsaid = two.asks(kind::PARTS, 17, &json!({"op": "finish", "id": id})).await;
+    assert_eq!(unsaid.1["kind"], "not_found");
     assert_eq!(two.asks(kind::PARTS, 18, &finish(3)).await.1["kind"], "not_found");
     two.gets(kind::PARTS, 19, &json!({"op": "remove", "id": id})).await;
     assert_eq!(puts(&mut two, 20, &id, &part(2, "c")).await, "not_found");

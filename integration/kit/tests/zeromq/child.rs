@@ -15,8 +15,8 @@ use tokio::process::{Child as Running, Command};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
-use crate::Under;
 use crate::serve::HOW;
+use crate::{Under, clock};
 
 pub(crate) const SECRET: &str = "kit-0123456789abcdef";
 pub(crate) const WRONG_SECRET: &str = "wrong-0123456789abc";
@@ -58,13 +58,12 @@ impl Child {
         };
         let secret = if self.under.journal { format!(" {SECRET}") } else { String::new() };
         let program = std::env::current_exe().map_err(failed)?;
-        let mut child = Command::new(program)
-            .env(HOW, format!("{place} {bus}{secret}"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
+        let mut command = Command::new(program);
+        if self.under.clock {
+            clock::load(&mut command, self.folder.path()).map_err(failed)?;
+        }
+        command.env(HOW, format!("{place} {bus}{secret}")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
         let mut lines =
             BufReader::new(child.stdout.take().ok_or_else(|| failed("it has no output"))?).lines();
         let line = timeout(WITHIN, lines.next_line()).await.map_err(failed)?.map_err(failed)?;
@@ -111,7 +110,11 @@ impl Child {
 #[async_trait]
 impl Faults for Child {
     fn can(&self, fault: Fault) -> bool {
-        matches!(fault, Fault::Kill | Fault::Stop | Fault::Start | Fault::Pause | Fault::Resume)
+        match fault {
+            Fault::Kill | Fault::Stop | Fault::Start | Fault::Pause | Fault::Resume => true,
+            Fault::Jump | Fault::JumpBack => self.under.clock,
+            _ => false,
+        }
     }
 
     async fn inject(&self, fault: Fault) -> Result<()> {
@@ -121,6 +124,8 @@ impl Faults for Child {
             Fault::Start => self.run().await,
             Fault::Pause => self.signal(Signal::STOP).await,
             Fault::Resume => self.signal(Signal::CONT).await,
+            Fault::Jump => clock::turn(self.folder.path(), true).map_err(failed),
+            Fault::JumpBack => clock::turn(self.folder.path(), false).map_err(failed),
             other => Err(failed(format!("it cannot do this: {other}"))),
         }
     }

@@ -1,11 +1,14 @@
 //! The kit over ZeroMQ: a broker in a process of its own, in memory and with a journal, over TCP and over a path, with a
-//! proxy that makes the link bad, and a broker that is killed, stopped and paused.
+//! proxy that makes the link bad, and a broker that is killed, stopped and paused. One more has a wall clock that jumps, by
+//! libfaketime, which is loaded into its process; where that is missing the test fails, unless `POLYBUS_ALLOW_MISSING` is set:
+//! then it is shown as ignored.
 //!
 //! The broker is this program again, with `POLYBUS_KIT_ZMQ` set.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test harness says")]
 
 mod child;
+mod clock;
 mod kills;
 mod serve;
 
@@ -19,8 +22,8 @@ use polybus_kit::{Case, CaseReport, Faults, RunOptions, Subject, Times, Verdict,
 
 use child::{Child, SECRET, WRONG_SECRET};
 
-/// What cannot be run on any of them: nothing is encrypted, the contract has no signatures, nobody turns clocks, fills the
-/// disk of the broker, or keeps it from handing out.
+/// What cannot be run on any of them: nothing is encrypted, the contract has no signatures, nobody fills the disk of the
+/// broker or keeps it from handing out, and clocks are turned elsewhere.
 const NOT_RUN: [&str; 8] = ["J7", "J8", "J9", "K1s", "K2s", "K3s", "K4s", "R3"];
 
 /// The leases of the kit's queues.
@@ -32,16 +35,21 @@ struct Under {
     name: &'static str,
     journal: bool,
     ipc: bool,
+    /// Its wall clock can be turned.
+    clock: bool,
     /// What cannot be run on this one besides.
     not_run: &'static [&'static str],
 }
 
 const SUBJECTS: [Under; 3] = [
-    Under { name: "memory", journal: false, ipc: false, not_run: &["I2"] },
-    Under { name: "journal", journal: true, ipc: false, not_run: &[] },
+    Under { name: "memory", journal: false, ipc: false, clock: false, not_run: &["I2"] },
+    Under { name: "journal", journal: true, ipc: false, clock: false, not_run: &[] },
     // A path has no proxy in front of it.
-    Under { name: "path", journal: false, ipc: true, not_run: &["I2", "J3", "J4"] },
+    Under { name: "path", journal: false, ipc: true, clock: false, not_run: &["I2", "J3", "J4"] },
 ];
+
+/// For the one case that turns the clock.
+const CLOCK: Under = Under { name: "clock", journal: true, ipc: false, clock: true, not_run: &[] };
 
 impl Under {
     fn runs(&self, case: &Case) -> bool {
@@ -130,7 +138,8 @@ fn main() -> ExitCode {
         Trial::test(format!("{}::says_what_is_not_run", under.name), move || under.says_what_is_not_run())
     });
     let killed = Trial::test("journal::killed_twenty_times", || kills::twenty(SUBJECTS[1]));
-    let first = trials(false).chain(honest).chain([killed]).collect::<Vec<_>>();
+    let clock = clock::trial(|case| judge(case, CLOCK));
+    let first = trials(false).chain(honest).chain([killed]).chain(clock).collect::<Vec<_>>();
     let second = trials(true).collect::<Vec<_>>();
     if arguments.list {
         return libtest_mimic::run(&arguments, first.into_iter().chain(second).collect()).exit_code();
