@@ -116,9 +116,6 @@ need_typos() {
   python3 -m venv "$TOOLS/python" && "$TOOLS/python/bin/pip" install --quiet "typos==$TYPOS_VERSION"
 }
 
-# Turns the clock of a broker: see integration/kit/tests/zeromq/clock.rs.
-need_clock() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || system libfaketime; }
-
 # What programs in Python speak AMQP and NATS with: the tests put peers of that kind at the other end.
 need_peers() {
   need_rust || return 1

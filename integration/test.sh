@@ -84,8 +84,6 @@ broker_images() {
   integration/brokers/images.sh && docker version --format 'engine: {{.Server.Version}}'
 }
 
-need_tests() { need_peers && need_clock; }
-
 # The kit on brokers has a step of its own: see .config/nextest.toml.
 tests() {
   if cargo nextest --version >/dev/null 2>&1; then
@@ -143,7 +141,7 @@ step 'lints' need_components lints
 step 'each feature alone' need_components each_feature
 step 'documentation of the API' need_rust api_documentation
 step 'images of the brokers' need_engine broker_images
-step 'tests' need_tests tests
+step 'tests' need_peers tests
 step 'the kit on RabbitMQ and NATS, in containers' need_engine kit_on_brokers
 step 'examples in the documentation' need_rust doc_tests
 step 'the example service' need_rust example_service

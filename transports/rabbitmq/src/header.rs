@@ -6,9 +6,6 @@ use bytes::Bytes;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, LongString, ShortString};
 use polybus_contract::{UnixMillis, Value};
 
-/// The `type` of a request whose caller reads parts, instead of the header that says so: a table with that one header would
-/// cost broker and clients a tenth of what they do for a small request.
-pub(crate) const TAKES_PARTS_TYPE: &str = "polybus.takes-parts";
 /// An id that is no short string.
 pub(crate) const ID: &str = "x-polybus-id";
 /// An id that was made up for a message without one.

@@ -9,7 +9,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use polybus_contract::{
     Death, Error, Headers, Kind, Message, MessageId, Name, Operation, RESERVED_PREFIXES, Reason, RemoteError,
-    Reply, ReplyOptions, ReplyTo, Result, TAKES_PARTS, UnixMillis,
+    Reply, ReplyOptions, ReplyTo, Result, UnixMillis,
 };
 use uuid::Uuid;
 
@@ -70,7 +70,7 @@ impl Table {
     }
 
     fn caller(&mut self, headers: &Headers) -> Result<()> {
-        for (name, value) in headers.iter().filter(|(name, _)| *name != TAKES_PARTS) {
+        for (name, value) in headers.iter() {
             let escaped = header::is_brokers(name).then(|| format!("{}{name}", header::ESCAPED));
             let key = short(escaped.as_deref().unwrap_or(name));
             let (Some(key), Some(value)) = (key, header::to_amqp(value)) else {
@@ -117,9 +117,6 @@ pub(crate) fn encode(message: &Message, instance: &str, mut table: Table) -> Res
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
     table.caller(message.headers())?;
     table.caller(message.carried())?;
-    if message.takes_parts() {
-        properties = properties.with_type(known(header::TAKES_PARTS_TYPE));
-    }
     properties = put_id(message, properties, &mut table);
     put!(properties, table, with_content_type, header::CONTENT_TYPE, message.content_type());
     let encoding = message.content_encoding().map(String::as_str);
@@ -320,9 +317,6 @@ fn take_properties(
     if let Some(value) = properties.priority() {
         message = message.with_priority(*value);
     }
-    if properties.kind().as_ref().is_some_and(|kind| kind.as_str() == header::TAKES_PARTS_TYPE) {
-        message.carried_mut().set_carried(TAKES_PARTS, true);
-    }
     if let (Some(at), None) = (properties.timestamp(), message.created()) {
         message = message.with_created(header::seconds(*at));
     }
@@ -475,25 +469,6 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn arrived(properties: &BasicProperties) -> Message {
-        decode(properties, &Bytes::new(), &Arc::from("here")).message
-    }
-
-    #[test]
-    fn who_reads_parts_says_so_in_the_type_and_is_understood_by_header_too() {
-        let mut message = Message::new("");
-        message.carried_mut().set_carried(TAKES_PARTS, true);
-        let raw = encode(&message, "here", Table::default()).unwrap();
-        assert_eq!(raw.properties.kind().as_ref().map(ShortString::as_str), Some("polybus.takes-parts"));
-        assert!(raw.properties.headers().is_none());
-        assert!(arrived(&raw.properties).takes_parts());
-
-        let mut table = Table::default();
-        table.yes(TAKES_PARTS);
-        assert!(arrived(&BasicProperties::default().with_headers(table.into_headers())).takes_parts());
-        assert!(!arrived(&BasicProperties::default().with_type(known("else"))).takes_parts());
-    }
 
     #[test]
     fn addresses_come_back_as_they_were() {

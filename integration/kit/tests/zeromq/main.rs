@@ -1,7 +1,6 @@
 //! The kit over ZeroMQ: a broker in a process of its own, in memory and with a journal, over TCP and over a path, with a
-//! proxy that makes the link bad, and a broker that is killed, stopped and paused. One more has a wall clock that jumps, by
-//! libfaketime, which is loaded into its process; where that is missing the test fails, unless `POLYBUS_ALLOW_MISSING` is set:
-//! then it is shown as ignored.
+//! proxy that makes the link bad, and a broker that is killed, stopped and paused. One more has a wall clock that jumps: see
+//! `clock.rs`.
 //!
 //! The broker is this program again, with `POLYBUS_KIT_ZMQ` set.
 
