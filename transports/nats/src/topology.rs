@@ -10,7 +10,7 @@ use polybus_contract::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::api::{ConsumerInfo, StreamConfig, StreamInfo};
 use crate::capability::surviving;
@@ -21,6 +21,10 @@ use crate::names::{WORKERS, flat};
 
 /// How long a declare waits for a connection.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a cluster may take to know all its members, which it does some seconds after it answers, and the pause between
+/// two tries.
+const EARLY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(200));
 
 /// Bounds of a topic's stream until its first group says better.
 const TOPIC: Bounds = Bounds::new(1_000_000, 1 << 30);
@@ -47,6 +51,11 @@ pub(crate) struct Settings {
     /// And how long it may live.
     #[serde(skip)]
     pub(crate) max_expires: Option<Duration>,
+}
+
+/// The cluster has too few members for a stream, or does not know yet that it has more.
+fn lacks_members(error: &Error) -> bool {
+    error.kind() == Kind::Conflict && error.status() == Status::Temporary
 }
 
 const fn dead_messages() -> u64 {
@@ -367,9 +376,11 @@ impl Handle {
     pub(crate) async fn make_stream(&self, link: &Link, config: &Value, object: &str) -> Result<StreamInfo> {
         let name = config["name"].as_str().unwrap_or_default();
         let mut config = config.clone();
+        let until = Instant::now() + EARLY.0;
         loop {
             match link.create_stream(&config, Operation::Declare).await {
                 Ok(made) => return Ok(made),
+                Err(error) if lacks_members(&error) && Instant::now() < until => sleep(EARLY.1).await,
                 Err(error) if error.kind() == Kind::Full && make_smaller(&mut config) => {}
                 Err(error) => {
                     return match link.stream(name, Operation::Declare).await {
