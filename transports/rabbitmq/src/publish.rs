@@ -179,6 +179,18 @@ impl Core {
             };
             return bounded(handing, until).await.map(|()| Verdict::Unsent);
         }
+        self.confirmed_numbered(session, topic, message, route, until).await
+    }
+
+    /// One confirmed publish to the exchange of a topic. Numbered and handed over in one step.
+    pub(crate) async fn confirmed_numbered(
+        &self,
+        session: &Session,
+        topic: &Name,
+        message: &Message,
+        route: Route,
+        until: Instant,
+    ) -> Result<Verdict> {
         let (outlet, permit) = place(session, Way::Topics, until).await?;
         let verdict = {
             let mut numbers = locked(&self.numbers);
@@ -188,7 +200,7 @@ impl Core {
         judged(verdict, until).await
     }
 
-    pub(crate) fn number(&self, numbers: &mut std::collections::HashMap<String, u64>, topic: &Name) -> Table {
+    fn number(&self, numbers: &mut std::collections::HashMap<String, u64>, topic: &Name) -> Table {
         let mut table = Table::default();
         let number = match numbers.get_mut(topic.as_str()) {
             Some(number) => number,

@@ -295,13 +295,7 @@ impl Core {
     ) -> Result<Verdict> {
         self.see_to_topic(session, topic).await?;
         let route = Route { exchange: known(&self.wire(topic.as_str())), key: known(""), mandatory: true };
-        let (outlet, permit) = place(session, Way::Topics, until).await?;
-        let verdict = {
-            let mut numbers = locked(&self.numbers);
-            let raw = encode(message, &self.instance, self.number(&mut numbers, topic))?;
-            outlet.publish(permit, route, raw)
-        };
-        judged(verdict, until).await
+        self.confirmed_numbered(session, topic, message, route, until).await
     }
 }
 

@@ -122,18 +122,7 @@ impl Checked {
         without_unsent(stored, sent).await
     }
 
-    /// A request whose replies may come in parts.
-    pub(super) async fn request_small(
-        &self,
-        to: &Target,
-        message: Message,
-        options: RequestOptions,
-        beside: Beside,
-    ) -> Result<Incoming<Reply>> {
-        Ok(beside.wrap(self.get_ref().request(to, message, options).await?))
-    }
-
-    /// The same, with a body that goes there in parts.
+    /// A request with a body that goes there in parts, as its replies may.
     pub(super) async fn request_large(
         &self,
         to: &Target,

@@ -148,7 +148,7 @@ impl Transport for Checked {
         if large::concerns(&message) {
             Box::pin(self.request_large(to, message, options, beside))
         } else {
-            Box::pin(self.request_small(to, message, options, beside))
+            Box::pin(async move { Ok(beside.wrap(self.inner.request(to, message, options).await?)) })
         }
     }
 
