@@ -19,7 +19,8 @@ fn storm_by(command: &mut Command, broker: &str, kills: &[&str]) {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("no violation"), "{text}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("no violation"), "{text}{said}");
     // One that could not be answered would be an error with a type; with this much patience there is none.
     assert!(text.contains("1000 calls: answered 1000;"), "{text}");
     assert!(text.contains("500 jobs: confirmed 500;"), "{text}");
@@ -47,4 +48,10 @@ fn nothing_confirmed_is_lost_and_every_call_ends_on_zeromq() {
 #[test]
 fn nothing_confirmed_is_lost_and_every_call_ends_on_a_cluster_of_rabbitmq() {
     storm("rabbitmq", &["--cluster", "--broker-kills", "2"]);
+}
+
+/// The workers declare before the cluster knows all its members.
+#[test]
+fn nothing_confirmed_is_lost_and_every_call_ends_on_a_cluster_of_nats() {
+    storm("nats", &["--cluster", "--broker-kills", "2"]);
 }

@@ -85,7 +85,12 @@ impl ApiError {
     /// The server answered: nothing has happened.
     pub(crate) fn into_error(self, operation: Operation, target: impl fmt::Display) -> Error {
         let error = refuse(self.kind(), operation, target);
-        let error = if self.err_code == NO_PEERS { error.with_status(Status::Temporary) } else { error };
+        if self.err_code == NO_PEERS {
+            return error.with_status(Status::Temporary).with_detail(format!(
+                "{} ({NO_PEERS}): the cluster has fewer members than replicas are asked for, or is still starting",
+                self.description
+            ));
+        }
         error.with_detail(format!("{} ({})", self.description, self.err_code))
     }
 }

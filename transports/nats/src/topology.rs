@@ -22,8 +22,8 @@ use crate::names::{WORKERS, flat};
 /// How long a declare waits for a connection.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a cluster may take to know all its members, which it does some seconds after it answers, and the pause between
-/// two tries.
+/// How long a cluster may take to know all its members, which it does some seconds after it answers, or what another member
+/// has just made, and the pause between two tries.
 const EARLY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(200));
 
 /// Bounds of a topic's stream until its first group says better.
@@ -56,6 +56,11 @@ pub(crate) struct Settings {
 /// The cluster has too few members for a stream, or does not know yet that it has more.
 fn lacks_members(error: &Error) -> bool {
     error.kind() == Kind::Conflict && error.status() == Status::Temporary
+}
+
+/// The same of a stream that was seen a moment ago.
+fn is_early(error: &Error) -> bool {
+    lacks_members(error) || error.kind() == Kind::NotFound
 }
 
 const fn dead_messages() -> u64 {
@@ -460,12 +465,17 @@ async fn make_consumer(
     if let Some(unused) = unused {
         config["inactive_threshold"] = json!(nanos(unused));
     }
-    match link.create_consumer(stream, name, &config, Operation::Declare).await {
-        Ok(made) => Ok(made),
-        Err(error) => match link.consumer(stream, name, Operation::Declare).await {
-            Ok(Some(found)) => Ok(found),
-            _ => Err(error),
-        },
+    let until = Instant::now() + EARLY.0;
+    loop {
+        match link.create_consumer(stream, name, &config, Operation::Declare).await {
+            Ok(made) => return Ok(made),
+            // Somebody else has just made the stream, and the member that was asked has not heard of it.
+            Err(error) if is_early(&error) && Instant::now() < until => sleep(EARLY.1).await,
+            Err(error) => {
+                let found = link.consumer(stream, name, Operation::Declare).await;
+                return found.ok().flatten().ok_or(error);
+            }
+        }
     }
 }
 
