@@ -27,7 +27,6 @@ fn file(folder: &Path) -> PathBuf {
 pub(crate) fn trial(judge: impl Fn(&Case) -> Result<(), Failed> + Send + 'static) -> Option<Trial> {
     let case = cases::all().into_iter().find(|case| case.id == "J9")?;
     let name = format!("clock::{}_{}", case.id.to_lowercase(), case.name);
-    eprintln!("{name}: OPEN, NOT RUN: a request expires by the wall clock of whoever holds it");
     Some(Trial::test(name, move || judge(&case)).with_ignored_flag(true))
 }
 
