@@ -39,7 +39,8 @@ pub(crate) const DIRECT: &str = "amq.rabbitmq.reply-to";
 /// Replies that wait for their caller at most; of a faster responder the rest is missed, and the call fails.
 const BUFFER: usize = 65_536;
 
-/// How long sending a request may take, waiting for a connection included, if its deadline is later.
+/// How long sending a request may take, waiting for a connection included, if its deadline is later. One that has left by
+/// then, and is not confirmed, waits for its reply.
 const SENDING: Duration = Duration::from_secs(10);
 
 /// The calls that wait, by the correlation id that a reply has to repeat.
@@ -182,6 +183,11 @@ impl Core {
             let address = address(&reply_to, Some(&caller.correlation));
             message = message.with_reply_to(ReplyTo::new(self.instance.clone(), address));
             let sent = self.send_request(&session, to, &message, within, until).await;
+            let late = sent.as_ref().is_err_and(|error| error.kind() == Kind::DeadlineExceeded);
+            if late && within.is_some_and(|within| within > SENDING) {
+                // It has left, a broker that has just started confirms late, and a reply says more than a confirm.
+                return Ok(caller);
+            }
             match sent.map_err(|error| error.with_message_id(id.clone()))? {
                 Verdict::Taken => return Ok(caller),
                 Verdict::Returned if matches!(to, Target::Topic(_)) && options.nobody == Nobody::Wait => {
