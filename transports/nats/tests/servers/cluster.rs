@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use polybus_brokers::{Cluster, Kind as Version};
 use polybus_contract::{
-    Arrival, ConsumeOptions, Durability, Intake, Kind, Message, Name, PublishOptions, Queue, ReplyOptions,
-    RequestOptions, Status, Target, Topology, Transport, TransportExt,
+    Arrival, ConsumeOptions, Durability, Error, Intake, Kind, Message, Name, PublishOptions, Queue,
+    ReplyOptions, RequestOptions, Status, Target, Topology, Transport, TransportExt,
 };
 use polybus_nats::Nats;
 use tokio::time::{Instant, sleep, timeout};
@@ -227,10 +227,21 @@ async fn one_is_enough(version: Version) {
         bus.connect(PATIENCE).await.unwrap();
         cluster.nodes()[lost].restart().await.unwrap();
     }
-    let mut incoming = bus.consume(&Intake::Queue(name("jobs")), ConsumeOptions::default()).await.unwrap();
+    // The one that was away first may not have caught up when the next was lost: until then nobody leads, and what is asked
+    // ends by its bound.
     let began = Instant::now();
-    while let Err(error) = bus.send(&name("jobs"), Message::new("after")).await {
+    let may_pass = |error: Error| {
         assert!(began.elapsed() < PATIENCE && error.status() != Status::Permanent, "{error}");
+    };
+    let jobs = Intake::Queue(name("jobs"));
+    let mut incoming = loop {
+        match bus.consume(&jobs, ConsumeOptions::default()).await {
+            Ok(incoming) => break incoming,
+            Err(error) => may_pass(error),
+        }
+    };
+    while let Err(error) = bus.send(&name("jobs"), Message::new("after")).await {
+        may_pass(error);
     }
     next(&mut incoming).await.ack().await.unwrap();
 }
