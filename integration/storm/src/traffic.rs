@@ -1,8 +1,9 @@
 //! Calls and jobs, and what comes of them.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polybus::frame::{Appdata, Identity};
 use polybus::{
@@ -54,10 +55,15 @@ async fn call_all(client: Client, load: Load, numbers: Arc<AtomicU64>, ledger: A
         ledger.calling(number);
         let appdata = Appdata::new().text(NUMBER, Some(&number.to_string()));
         let call = Call::new(SERVICE, appdata).with_deadline(load.deadline);
+        let began = Instant::now();
         match tokio::time::timeout(load.deadline + SLACK, client.call(call)).await {
             Ok(Ok(called)) if called.reply.retcode == 0 => ledger.answered(number, &called.reply.stdout),
             Ok(Ok(called)) => ledger.failed(number, refused(&called)),
-            Ok(Err(error)) => ledger.failed(number, kind(&error)),
+            Ok(Err(error)) => {
+                // The figures tell how many, not which and why.
+                let _ = writeln!(io::stderr(), "call {number} after {:.1?}: {error}", began.elapsed());
+                ledger.failed(number, kind(&error));
+            }
             Err(_) => ledger.hanging(number),
         }
     }
