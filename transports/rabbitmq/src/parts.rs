@@ -58,6 +58,13 @@ impl Store {
     fn wire(&self, id: PartsId) -> String {
         self.0.wire(&format!("polybus.parts.{id}"))
     }
+
+    async fn declare(&self, id: PartsId, live: Duration) -> Result<()> {
+        let session = self.0.session(Instant::now() + PATIENCE, Operation::Publish).await?;
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let made = ask_queue(&session, &self.wire(id), options, arguments(live)).await;
+        made.map(drop).map_err(|refused| refused.of(Operation::Publish, id))
+    }
 }
 
 /// The queue of a body. Classic: its messages go back to where they were, and are not counted while they do.
@@ -79,14 +86,13 @@ impl PartStore for Store {
     }
 
     async fn create(&self, id: PartsId, live: Duration) -> Result<Box<dyn PartSink>> {
-        let session = self.0.session(Instant::now() + PATIENCE, Operation::Publish).await?;
-        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        let made = ask_queue(&session, &self.wire(id), options, arguments(live)).await;
-        made.map_err(|refused| refused.of(Operation::Publish, id))?;
+        self.declare(id, live).await?;
+        let (store, route) = (self.clone(), Route::queue(&self.wire(id)));
         Ok(Box::new(Sink {
-            core: self.0.clone(),
-            route: Route::queue(&self.wire(id)),
+            store,
+            route,
             id,
+            live,
             under_way: VecDeque::with_capacity(WINDOW),
             failing: None,
         }))
@@ -121,9 +127,10 @@ impl PartStore for Store {
 }
 
 struct Sink {
-    core: Arc<Core>,
+    store: Store,
     route: Route,
     id: PartsId,
+    live: Duration,
     under_way: VecDeque<(Part, oneshot::Receiver<Verdict>)>,
     /// Since when nothing was confirmed.
     failing: Option<Instant>,
@@ -139,7 +146,7 @@ impl Sink {
     async fn send(&mut self, part: Part) -> Result<()> {
         let until = self.failing.unwrap_or_else(Instant::now) + PATIENCE;
         loop {
-            let session = self.core.session(until, Operation::Publish).await?;
+            let session = self.store.0.session(until, Operation::Publish).await?;
             session.unblocked(until, Operation::Publish).await?;
             match place(&session, Way::Queues, until).await {
                 Ok((outlet, permit)) => {
@@ -181,12 +188,33 @@ impl Sink {
             // A broker that has just started may not know its queues yet.
             Ok(Verdict::Returned) => {
                 let gone = refuse(Kind::NotFound, Operation::Publish, self.id);
-                self.again(gone.with_detail("its parts have expired")).await
+                let failed = self.begin_again().await.err();
+                self.again(failed.unwrap_or(gone.with_detail("its parts have expired"))).await
             }
             Ok(_) => self.again(down(Operation::Publish, "the connection to the broker is lost")).await,
             Err(error) if error.status() == Status::Permanent => Err(error),
             Err(error) => self.again(error).await,
         }
+    }
+
+    /// The queue is made anew as long as all parts are here: a broker that is killed forgets a queue that it said it had
+    /// made a moment before, and one that has just started may take the second part after it returned the first, so that
+    /// nobody would find the beginning.
+    async fn begin_again(&mut self) -> Result<()> {
+        if self.under_way.front().is_none_or(|(part, _)| part.index > 0) {
+            return Ok(());
+        }
+        // What is still on its way would come into the new queue, before the first part.
+        let all = async {
+            for (_, verdict) in &mut self.under_way {
+                let _ = judged_by_reference(verdict).await;
+            }
+        };
+        timeout(ANSWER, all)
+            .await
+            .map_err(|_| down(Operation::Publish, "the broker did not answer in time"))?;
+        self.store.remove(self.id).await?;
+        self.store.declare(self.id, self.live).await
     }
 
     async fn again(&mut self, failure: Error) -> Result<()> {

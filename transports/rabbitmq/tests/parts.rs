@@ -165,6 +165,22 @@ async fn writing_and_reading_go_on_after_a_restart() {
     stored.remove().await.unwrap();
 }
 
+/// As after a kill of the broker that forgets the queue it has just made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_was_forgotten_is_made_again_while_all_parts_are_here() {
+    let Some(broker) = broker().await else { return };
+    let bus = bus(&broker);
+    let sent = content(3);
+    let mut upload = Upload::begin(&bus, PARTS_LIVE).await.unwrap();
+    let listed = broker.command(&["--quiet", "-p", broker.login().0, "list_queues", "name"]).await.unwrap();
+    let parts = listed.lines().find(|line| line.starts_with("polybus.parts.")).unwrap();
+    broker.command(&["-p", broker.login().0, "delete_queue", parts]).await.unwrap();
+    upload.write(&sent).await.unwrap();
+    let stored = upload.finish().await.unwrap();
+    assert!(Body::parts(stored.clone()).read(1 << 30).await.unwrap() == sent);
+    stored.remove().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_reader_waits_for_the_first() {
     let Some(broker) = broker().await else { return };
