@@ -178,7 +178,7 @@ impl Sink {
     /// Waits for the oldest confirm; after a loss all that were not confirmed are sent again, in their order.
     async fn confirm(&mut self) -> Result<()> {
         let Some((_, verdict)) = self.under_way.front_mut() else { return Ok(()) };
-        match judged_by_reference(verdict).await {
+        match judged_by_reference(verdict, Instant::now() + ANSWER).await {
             Ok(Verdict::Taken) => {
                 self.under_way.pop_front();
                 self.failing = None;
@@ -187,9 +187,9 @@ impl Sink {
             Ok(Verdict::Refused) => Err(full("the room for a large body is used up").with_target(self.id)),
             // A broker that has just started may not know its queues yet.
             Ok(Verdict::Returned) => {
+                self.begin_again().await?;
                 let gone = refuse(Kind::NotFound, Operation::Publish, self.id);
-                let failed = self.begin_again().await.err();
-                self.again(failed.unwrap_or(gone.with_detail("its parts have expired"))).await
+                self.again(gone.with_detail("its parts have expired")).await
             }
             Ok(_) => self.again(down(Operation::Publish, "the connection to the broker is lost")).await,
             Err(error) if error.status() == Status::Permanent => Err(error),
@@ -204,15 +204,28 @@ impl Sink {
         if self.under_way.front().is_none_or(|(part, _)| part.index > 0) {
             return Ok(());
         }
+        let until = *self.failing.get_or_insert_with(Instant::now) + PATIENCE;
         // What is still on its way would come into the new queue, before the first part.
-        let all = async {
-            for (_, verdict) in &mut self.under_way {
-                let _ = judged_by_reference(verdict).await;
+        for (_, verdict) in &mut self.under_way {
+            match judged_by_reference(verdict, until).await {
+                Err(error) if error.kind() == Kind::DeadlineExceeded => {
+                    return Err(error.with_target(self.id));
+                }
+                _ => {}
             }
-        };
-        timeout(ANSWER, all)
-            .await
-            .map_err(|_| down(Operation::Publish, "the broker did not answer in time"))?;
+        }
+        // Not sent before that is done: the old queue may begin with a later part.
+        loop {
+            match self.make_anew().await {
+                Err(error) if error.status() != Status::Permanent && Instant::now() < until => {
+                    sleep(PAUSE).await;
+                }
+                made => return made,
+            }
+        }
+    }
+
+    async fn make_anew(&self) -> Result<()> {
         self.store.remove(self.id).await?;
         self.store.declare(self.id, self.live).await
     }
@@ -232,9 +245,9 @@ impl Sink {
 }
 
 /// The verdict of a publish; asked again after its bound it is lost.
-async fn judged_by_reference(verdict: &mut oneshot::Receiver<Verdict>) -> Result<Verdict> {
+async fn judged_by_reference(verdict: &mut oneshot::Receiver<Verdict>, until: Instant) -> Result<Verdict> {
     let (_closed, gone) = oneshot::channel();
-    judged(std::mem::replace(verdict, gone), Instant::now() + ANSWER).await
+    judged(std::mem::replace(verdict, gone), until).await
 }
 
 #[async_trait]
